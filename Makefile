@@ -1,0 +1,54 @@
+# Each target sets up what it needs: .venv, from requirements.lock, made anew only when that file's content changes.
+PYTHON ?= python3
+PY := .venv/bin/python
+READY := .venv/ready-$(shell cksum < requirements.lock | tr ' ' '-')
+NOTEBOOK := notebooks/mnist_cnn.ipynb
+PAGE := $(PY) -m nbconvert --log-level=WARN --to html --template page \
+	--TemplateExporter.extra_template_basedirs=templates --output-dir build
+# Without this the debugger complains, in each kernel's start-up, that the standard library is frozen.
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab notebook lock clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+run: $(READY)  ## execute the notebook headless: a page in build/, the model in models/ (ARGS="-p EPOCHS 1" to change a parameter)
+	@mkdir -p build
+	$(PY) -m papermill $(NOTEBOOK) build/mnist_cnn.ipynb --cwd notebooks --log-output --no-progress-bar $(ARGS)
+	@$(PAGE) build/mnist_cnn.ipynb
+	@$(PY) -c "import json; run = json.load(open('models/mnist_cnn.json')); \
+		print(f'\ntest accuracy  {run[\"test_accuracy\"]:.2%}')"
+	@echo "page           build/mnist_cnn.html"
+	@echo "model          models/mnist_cnn.keras"
+
+# The tests work on a copy, so that they neither use nor replace the model that `make run` left in models/.
+test: $(READY)  ## re-execute the notebook under nbval, comparing every output, and run the tests
+	@rm -rf build/test && mkdir -p build/test/models && cp -R notebooks data build/test
+	$(PY) -m pytest -v --nbval build/test/$(NOTEBOOK) tests
+
+lab: $(READY)  ## open the notebook in JupyterLab
+	$(PY) -m jupyter lab $(NOTEBOOK)
+
+notebook: $(READY)  ## for developers: refresh the outputs saved in the notebook
+	$(PY) -m nbconvert --to notebook --execute --inplace --coalesce-streams \
+		--ExecutePreprocessor.record_timing=False $(NOTEBOOK)
+	$(PY) tools/finish_notebook.py $(NOTEBOOK)
+
+lock: $(READY)  ## for developers: resolve requirements.txt into requirements.lock
+	test -x build/uv/bin/uv || ($(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv)
+	build/uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --quiet --upgrade requirements.txt --output-file requirements.lock
+
+clean:  ## remove the environment and everything built
+	rm -rf .venv build
+
+$(READY):
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
+		'Python %d.%d found, 3.11 to 3.13 needed: install one of them and name it: make PYTHON=python3.12' % v)"
+	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@

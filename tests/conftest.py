@@ -1,0 +1,87 @@
+"""What the tests share: the saved notebook, its cells as code to call, and headless runs of the whole of it."""
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = ROOT / "notebooks" / "mnist_cnn.ipynb"
+
+
+def read_notebook(path=NOTEBOOK):
+    """Return the notebook at ``path`` as a NotebookNode."""
+    return nbformat.read(path, as_version=4)
+
+
+def tags(cell):
+    """Return the set of tags of ``cell``."""
+    return set(cell.metadata.get("tags", []))
+
+
+def run_cells(*wanted, **parameters):
+    """Execute the saved notebook's cells that carry one of the tags ``wanted``, in order; return their names.
+
+    ``parameters`` replace the values in the cell tagged `parameters`.
+    """
+    names = SimpleNamespace()
+    for cell in read_notebook().cells:
+        if cell.cell_type == "code" and tags(cell) & set(wanted):
+            exec(compile(cell.source, f"<{cell.id}>", "exec"), vars(names))
+            if "parameters" in tags(cell):
+                vars(names).update(parameters)
+    return names
+
+
+def copy_project(folder):
+    """Copy what the notebook needs (itself, the data, an empty models/) to ``folder`` and return ``folder``."""
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(ROOT / "data", folder / "data")
+    (folder / "models").mkdir()
+    return folder
+
+
+def run_notebook(folder, *options, cwd=None):
+    """Run the copy of the notebook in ``folder`` with papermill and ``options``; return the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "papermill", "--no-progress-bar", folder / "notebooks" / "mnist_cnn.ipynb",
+         folder / "executed.ipynb", *options], cwd=cwd or folder / "notebooks", capture_output=True, text=True)
+
+
+def read_card(folder):
+    """Return the JSON that a run in ``folder`` left beside the model."""
+    return json.loads((folder / "models" / "mnist_cnn.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def saved():
+    """The notebook as it is saved in the repository."""
+    return read_notebook()
+
+
+@pytest.fixture(scope="session")
+def definitions():
+    """The functions that the notebook defines, and its parameters."""
+    return run_cells("imports", "parameters", "definitions")
+
+
+@pytest.fixture(scope="session")
+def trained():
+    """The folder in which nbval has executed the notebook with its default parameters, model included."""
+    folder = ROOT / "build" / "test"
+    if not (folder / "models" / "mnist_cnn.json").exists():
+        pytest.fail("no freshly trained model in build/test/models: run `make test`, which executes the notebook first")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def one_epoch(tmp_path_factory):
+    """A copy of the project, at a path with spaces and non-ASCII letters, in which EPOCHS=1 has run."""
+    folder = copy_project(tmp_path_factory.mktemp("run") / "chiffres écrits 数字")
+    process = run_notebook(folder, "-p", "EPOCHS", "1")
+    assert process.returncode == 0, process.stderr
+    return folder
