@@ -16,7 +16,7 @@ help:  ## list these targets
 
 run: $(READY)  ## execute the notebook headless: a page in build/, the model in models/ (ARGS="-p EPOCHS 1" to change a parameter)
 	@mkdir -p build
-	$(PY) -m papermill $(NOTEBOOK) build/mnist_cnn.ipynb --cwd notebooks --log-output --no-progress-bar $(ARGS)
+	$(PY) -m papermill $(NOTEBOOK) build/mnist_cnn.ipynb --cwd notebooks --stdout-file - --no-progress-bar $(ARGS)
 	@$(PAGE) build/mnist_cnn.ipynb
 	@$(PY) -c "import json; run = json.load(open('models/mnist_cnn.json')); \
 		print(f'\ntest accuracy  {run[\"test_accuracy\"]:.2%}')"

@@ -1,5 +1,6 @@
 """What the tests share: the saved notebook, its cells as code to call, and headless runs of the whole of it."""
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tools"))
 NOTEBOOK = ROOT / "notebooks" / "mnist_cnn.ipynb"
 
 
@@ -45,11 +47,31 @@ def copy_project(folder):
     return folder
 
 
-def run_notebook(folder, *options, cwd=None):
-    """Run the copy of the notebook in ``folder`` with papermill and ``options``; return the finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", "papermill", "--no-progress-bar", folder / "notebooks" / "mnist_cnn.ipynb",
-         folder / "executed.ipynb", *options], cwd=cwd or folder / "notebooks", capture_output=True, text=True)
+def start_notebook(folder, output, epochs=1, cwd=None, prefix=(), **environment):
+    """Start papermill on the notebook copied to ``folder``; return the running process."""
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-m", "papermill", "--no-progress-bar", folder / "notebooks" / "mnist_cnn.ipynb",
+         folder / output, "-p", "EPOCHS", str(epochs)], cwd=cwd or folder / "notebooks",
+        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def collect_notebook(process):
+    """Wait for ``process``, demand that it succeeded, and return the notebook that it executed."""
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed
+    output = next(argument for argument in process.args if str(argument).endswith("executed.ipynb"))
+    return read_notebook(output)
+
+
+def mount_namespace():
+    """Return the command that gives another one mounts of its own; skip the test where that is impossible."""
+    command = ["unshare", "--mount"] + ["--map-root-user"] * (os.geteuid() != 0)
+    try:
+        subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        reason = "needs `unshare --mount`, to mount a small or a read-only disk for one process: run it on Linux"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return command
 
 
 def read_card(folder):
@@ -75,13 +97,4 @@ def trained():
     folder = ROOT / "build" / "test"
     if not (folder / "models" / "mnist_cnn.json").exists():
         pytest.fail("no freshly trained model in build/test/models: run `make test`, which executes the notebook first")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def one_epoch(tmp_path_factory):
-    """A copy of the project, at a path with spaces and non-ASCII letters, in which EPOCHS=1 has run."""
-    folder = copy_project(tmp_path_factory.mktemp("run") / "chiffres écrits 数字")
-    process = run_notebook(folder, "-p", "EPOCHS", "1")
-    assert process.returncode == 0, process.stderr
     return folder
