@@ -12,7 +12,7 @@ IGNORED = [
     'versions = {"python": platform.python_version(), "tensorflow": tf.__version__,',
     'devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")',
     'untrained_loss, untrained_accuracy = model.evaluate(x_val, y_val, batch_size=1_000, verbose=0)',
-    'def report(epoch, logs):',
+    'start = time.perf_counter()',
     'validation_accuracy = curves["val_accuracy"].iloc[-1]',
     'test_accuracy = float(np.mean(predicted == true))',
     'test_ece = expected_calibration_error(probabilities, true)',
