@@ -1,6 +1,7 @@
 """What the tests share: the saved notebook, its cells as code to call, and headless runs of the whole of it."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,14 +26,30 @@ def tags(cell):
     return set(cell.metadata.get("tags", []))
 
 
+def code_cells(notebook):
+    """Return the code cells of ``notebook``."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    """Return all outputs of ``notebook``'s cells."""
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def model_card_example():
+    """Return the Python code that models/README.md gives for loading the model."""
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "models" / "README.md").read_text(), re.S)
+    return example
+
+
 def run_cells(*wanted, **parameters):
     """Execute the saved notebook's cells that carry one of the tags ``wanted``, in order; return their names.
 
     ``parameters`` replace the values in the cell tagged `parameters`.
     """
     names = SimpleNamespace()
-    for cell in read_notebook().cells:
-        if cell.cell_type == "code" and tags(cell) & set(wanted):
+    for cell in code_cells(read_notebook()):
+        if tags(cell) & set(wanted):
             exec(compile(cell.source, f"<{cell.id}>", "exec"), vars(names))
             if "parameters" in tags(cell):
                 vars(names).update(parameters)

@@ -1,5 +1,6 @@
 """Damaged data stops the notebook at the loading cell, with an error that says what is wrong and how to mend it."""
 import io
+import random
 import zipfile
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from conftest import ROOT
 
 GOOD = ROOT / "data" / "mnist.npz"
+PLACES = [random.Random(seed).random() for seed in range(20)]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def test_good_file_loads(definitions, arrays):
         assert np.array_equal(array, arrays[name])
 
 
-@pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.9, 0.99999])
+@pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.9, 0.99999, *PLACES])
 def test_truncated_file(definitions, tmp_path, share):
     path = tmp_path / "mnist.npz"
     data = GOOD.read_bytes()
@@ -41,10 +43,12 @@ def test_truncated_file(definitions, tmp_path, share):
         load(definitions, path)
 
 
-def test_one_flipped_bit(definitions, tmp_path):
+@pytest.mark.parametrize("share", [0.5, *PLACES])
+def test_one_flipped_bit(definitions, tmp_path, share):
     path = tmp_path / "mnist.npz"
     data = bytearray(GOOD.read_bytes())
-    data[len(data) // 2] ^= 4
+    place, bit = divmod(int(share * len(data) * 8), 8)
+    data[place] ^= 1 << bit
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"mnist\.npz.*git checkout data/mnist\.npz"):
         load(definitions, path)

@@ -1,7 +1,6 @@
-"""Hostile and unlucky surroundings, for real: damaged files, malicious models, kills, full and read-only disks."""
+"""Hostile and unlucky surroundings of the model file, for real: damage, malice, kills, full and read-only disks."""
 import hashlib
 import json
-import random
 import re
 import shlex
 import shutil
@@ -11,10 +10,7 @@ import zipfile
 
 import pytest
 
-from conftest import ROOT, mount_namespace, read_card, read_notebook
-
-GOOD = ROOT / "data" / "mnist.npz"
-PLACES = [random.Random(seed).random() for seed in range(20)]
+from conftest import ROOT, model_card_example, mount_namespace, read_card, read_notebook
 
 
 def python(code, *arguments, mount=None):
@@ -25,35 +21,13 @@ def python(code, *arguments, mount=None):
     return subprocess.run(command, capture_output=True, text=True)
 
 
-# Damaged data: each of these 40 files is refused, or, where the bit has no meaning, gives MNIST exactly.
-
-@pytest.mark.parametrize("share", PLACES)
-def test_data_truncated_at_a_random_place(definitions, tmp_path, share):
-    data = GOOD.read_bytes()
-    (tmp_path / "mnist.npz").write_bytes(data[:int(share * len(data))])
-    with pytest.raises(ValueError, match=r"mnist\.npz is not a readable copy of MNIST .*git checkout data/mnist\.npz"):
-        definitions.read_mnist(tmp_path / "mnist.npz")
-
-
-@pytest.mark.parametrize("share", PLACES)
-def test_data_with_a_random_bit_flipped(definitions, tmp_path, share):
-    data = bytearray(GOOD.read_bytes())
-    place, bit = divmod(int(share * len(data) * 8), 8)
-    data[place] ^= 1 << bit
-    path = tmp_path / "mnist.npz"
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"mnist\.npz.*git checkout data/mnist\.npz"):
-        definitions.verify_mnist(definitions.read_mnist(path), path)
-
-
 # The model file: the code that the model card gives refuses whatever is not the saved model.
 
 @pytest.fixture
 def load_as_the_card_says(shelf, monkeypatch):
     """Call it to execute the example in models/README.md in the folder ``shelf``."""
-    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "models" / "README.md").read_text(), re.S)
     monkeypatch.chdir(shelf)
-    return lambda: exec(example, {})
+    return lambda: exec(model_card_example(), {})
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """The trained model: eight layers as promised, saved whole, and as good after loading as its JSON says."""
 import hashlib
-import re
 import subprocess
 import sys
 
 import pytest
 
-from conftest import ROOT, read_card, run_cells
+from conftest import model_card_example, read_card, run_cells
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def test_json_belongs_to_the_model(trained, model):
 
 def test_model_card_loads_it_elsewhere_to_the_stated_accuracy(trained):
     """The example in models/README.md, word for word, in a process that knows nothing of this one."""
-    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "models" / "README.md").read_text(), re.S)
+    example = model_card_example()
     example += "\nprint((probabilities.argmax(axis=1) == np.load('data/mnist.npz')['y_test']).mean())"
     process = subprocess.run([sys.executable, "-c", example], cwd=trained, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 import test_saved_notebook as saved_checks
-from conftest import ROOT, copy_project, read_notebook, tags
+from conftest import ROOT, code_cells, copy_project, outputs, read_notebook, tags
 
 # name: (what a cell says, what it says instead, the error that must follow)
 MUTATIONS = {
@@ -40,7 +40,8 @@ MUTATIONS = {
         "x_train, y_train = images[train_indices]",
         "train_indices[:9] = val_indices[:9]; x_train, y_train = images[train_indices]",
         "an image is in two of the parts training, validation and test"),
-    "a layer missing": ("    layers.Flatten(),\n", "    layers.Reshape((-1,)),\n", "Reshape"),
+    "a layer missing": ("        layers.Dropout(0.5),\n", "", r"'Dense', 'Dense'\]"),
+    "a layer of another kind": ("    layers.Flatten(),\n", "    layers.Reshape((-1,)),\n", "Reshape"),
     "a layer doubled": ("        layers.Dropout(0.5),\n", "        layers.Dropout(0.5),\n" * 2, "Dropout', 'Dropout"),
     "another width": ("layers.Dense(128,", "layers.Dense(64,", "the first dense layer is to have 128 ReLU units"),
     "another dropout rate": ("layers.Dropout(0.5)", "layers.Dropout(0.4)", "half of the features are to be dropped"),
@@ -75,7 +76,7 @@ class Walk:
     """The notebook's code cells and the state before each of them, from one run without training."""
 
     def __init__(self, weights):
-        self.cells = [cell for cell in read_notebook().cells if cell.cell_type == "code"]
+        self.cells = code_cells(read_notebook())
         self.weights = weights
         self.before = []
         self.run({"__name__": "__main__"}, 0, record=True)
@@ -117,7 +118,7 @@ def test_mutation_is_caught(walk, name):
 
 
 def edit_an_output(notebook):
-    for cell in saved_checks.code_cells(notebook):
+    for cell in code_cells(notebook):
         for output in cell.outputs:
             if output.get("name") == "stdout" and "test accuracy" in output.text:
                 output.text = re.sub(r"\d\d\.\d\d%", "99.99%", output.text, count=1)
@@ -125,12 +126,12 @@ def edit_an_output(notebook):
 
 
 def swap_counts(notebook):
-    first, second = saved_checks.code_cells(notebook)[:2]
+    first, second = code_cells(notebook)[:2]
     first.execution_count, second.execution_count = 2, 1
 
 
 def forget_a_count(notebook):
-    saved_checks.code_cells(notebook)[-1].execution_count = None
+    code_cells(notebook)[-1].execution_count = None
 
 
 def misspell_a_tag(notebook):
@@ -144,11 +145,11 @@ def ignore_one_more(notebook):
 
 
 def store_a_warning(notebook):
-    saved_checks.code_cells(notebook)[0].outputs = [nbformat.v4.new_output("stream", name="stderr", text="Warning")]
+    code_cells(notebook)[0].outputs = [nbformat.v4.new_output("stream", name="stderr", text="Warning")]
 
 
 def drop_a_description(notebook):
-    next(o for o in saved_checks.outputs(notebook) if "image/png" in o.get("data", {})).metadata = {}
+    next(o for o in outputs(notebook) if "image/png" in o.get("data", {})).metadata = {}
 
 
 def paste_another_picture(notebook):

@@ -1,12 +1,11 @@
 """The page that `make run` leaves: one file, every picture described."""
-import re
 import subprocess
 import sys
 
 import pytest
 from bs4 import BeautifulSoup
 
-from conftest import NOTEBOOK, ROOT
+from conftest import NOTEBOOK, ROOT, outputs
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +19,8 @@ def page(tmp_path_factory):
 
 def test_every_picture_is_described(page, saved):
     pictures = page.find_all("img")
-    figures = [output.metadata["image/png"]["alt"] for cell in saved.cells if cell.cell_type == "code"
-               for output in cell.outputs if "image/png" in output.get("data", {})]
+    figures = [output.metadata["image/png"]["alt"] for output in outputs(saved)
+               if "image/png" in output.get("data", {})]
     assert [picture["alt"] for picture in pictures][1:] == figures
     assert "check mark" in pictures[0]["alt"]
 

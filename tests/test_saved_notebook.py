@@ -3,7 +3,7 @@ import re
 from base64 import b64decode
 from statistics import median
 
-from conftest import NOTEBOOK, ROOT, tags
+from conftest import NOTEBOOK, ROOT, code_cells, outputs, tags
 from finish_notebook import describe_result, digest_outputs
 
 # Cells whose text may differ between machines, by their first line: nbval runs them and compares nothing.
@@ -21,14 +21,6 @@ IGNORED = [
     'print(f"saved to {(MODELS / \'mnist_cnn.keras\').relative_to(ROOT)}, weights {weights_sha256[:16]}…")',
 ]
 KNOWN_TAGS = {"imports", "parameters", "definitions", "check-parameters", "train", "picture", "nbval-ignore-output"}
-
-
-def code_cells(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def outputs(notebook):
-    return [output for cell in code_cells(notebook) for output in cell.outputs]
 
 
 def code_lines(cell):
