@@ -3,16 +3,18 @@ PYTHON ?= python3
 PY := .venv/bin/python
 READY := .venv/ready-$(shell cksum < requirements.lock | tr ' ' '-')
 NOTEBOOK := notebooks/mnist_cnn.ipynb
+BENCH := build/bench/bin/python
+BENCH_READY := build/bench/ready-$(shell cat requirements.lock benchmarks/*.txt | cksum | tr ' ' '-')
 PAGE := $(PY) -m nbconvert --log-level=WARN --to html --template page \
 	--TemplateExporter.extra_template_basedirs=templates --output-dir build
 # Without this the debugger complains, in each kernel's start-up, that the standard library is frozen.
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebook lock clean
+.PHONY: help run test lab notebook bench bench-quick bench-env lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY)  ## execute the notebook headless: a page in build/, the model in models/ (ARGS="-p EPOCHS 1" to change a parameter)
 	@mkdir -p build
@@ -36,6 +38,16 @@ notebook: $(READY)  ## for developers: refresh the outputs saved in the notebook
 		--ExecutePreprocessor.record_timing=False $(NOTEBOOK)
 	$(PY) tools/finish_notebook.py $(NOTEBOOK)
 
+bench: $(BENCH_READY)  ## measure the notebook's recipes beside published ones (ARGS="--seeds 1 2" and others: see --help)
+	$(BENCH) benchmarks/bench.py $(ARGS)
+	$(BENCH) benchmarks/report.py benchmarks/results.csv
+
+bench-quick: $(BENCH_READY)  ## a first impression of the same in a few minutes: build/quick.csv, .md and .png
+	$(BENCH) benchmarks/bench.py --csv build/quick.csv --seeds 1 --recipes ours-1 train-mnist-fast ours-4 keras-example
+	$(BENCH) benchmarks/report.py build/quick.csv
+
+bench-env: $(BENCH_READY)  ## install what only the benchmark needs, PyTorch and Ray, apart from the notebook's packages
+
 lock: $(READY)  ## for developers: resolve requirements.txt into requirements.lock
 	test -x build/uv/bin/uv || ($(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv)
 	build/uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -51,4 +63,12 @@ $(READY):
 	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+# The benchmark sees the notebook's packages through a .pth file and adds its own, so that both run the same versions.
+$(BENCH_READY): $(READY)
+	$(PYTHON) -m venv --clear build/bench
+	$(BENCH) -c "import site, sys; open(site.getsitepackages()[0] + '/notebook.pth', 'w').write(sys.argv[1])" \
+		"$$($(PY) -c 'import site; print(site.getsitepackages()[0])')"
+	$(BENCH) -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -r benchmarks/requirements-ray.txt
 	@touch $@

@@ -54,7 +54,8 @@ def test_model_card_loads_it_elsewhere_to_the_stated_accuracy(trained):
 
 
 @pytest.mark.parametrize("parameter, value", [
-    ("EPOCHS", 0), ("EPOCHS", 1.5), ("BATCH_SIZE", "128"), ("VALIDATION_SIZE", 60_000), ("LEARNING_RATE", -1), ("SEED", -1)])
+    ("EPOCHS", 0), ("EPOCHS", 1.5), ("FILTERS_1", 0), ("FILTERS_2", (96,)), ("BATCH_SIZE", "128"), ("ROUGH_SHARE", float("nan")), ("VALIDATION_SIZE", 60_000),
+    ("LEARNING_RATE", -1), ("LEARNING_RATE", "high"), ("SEED", -1)])
 def test_bad_parameters_are_refused_by_name(parameter, value):
-    with pytest.raises(ValueError, match=f"{parameter} must .* not {value!r}: change it in the parameters cell"):
+    with pytest.raises(ValueError, match=f"{parameter} must .* not {re.escape(repr(value))}: change it in the parameters cell"):
         run_cells("imports", "parameters", "check-parameters", **{parameter: value})

@@ -1,0 +1,160 @@
+"""The benchmark keeps what it measured, refuses what it cannot use, and gives the same rows on a Ray cluster."""
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+PYTHON = ROOT / "build" / "bench" / "bin" / "python"
+SMOKE = ["--recipes", "smoke", "--seeds", "1", "2"]
+TIMES = ["fit_seconds", "peak_memory_mb"]  # all else follows from the seed
+CLUSTER = """
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+cluster.add_node(num_cpus=1)
+print(cluster.address, flush=True)
+input()
+"""
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """A function that starts the benchmark with the given arguments."""
+    if not PYTHON.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("PyTorch and Ray are not installed: run `make bench-env`")
+
+    def start(*arguments):
+        return subprocess.Popen([PYTHON, ROOT / "benchmarks" / "bench.py", *map(str, arguments)],
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return start
+
+
+@pytest.fixture(scope="module")
+def sequential(bench, tmp_path_factory):
+    """The rows of the smoke recipe with two seeds, the second after an interruption, and the first row before it."""
+    path = tmp_path_factory.mktemp("bench") / "rows.csv"
+    process = bench(*SMOKE, "--csv", path)
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate()
+    assert process.returncode == 1 and "interrupted; the finished runs are kept" in said
+    first = path.read_text()
+    said, _ = (process := bench(*SMOKE, "--csv", path)).communicate()
+    assert process.returncode == 0, said
+    return pd.read_csv(path), first
+
+
+def test_interrupted_run_resumes_and_repeats_nothing(sequential):
+    rows, first = sequential
+    assert list(rows.seed) == [1, 2]
+    assert rows.to_csv(index=False).startswith(first), "the finished row was measured again"
+
+
+def test_a_row_holds_what_it_promises(sequential):
+    rows, _ = sequential
+    assert rows.accuracy.between(0.97, 1).all() and rows.accuracy.nunique() == 2
+    assert rows.ece.between(0, 0.03).all() and rows.nll.between(0.02, 0.15).all()
+    errors = rows.filter(like="error_")
+    assert errors.shape[1] == 18 and (errors.mean(axis=1) - rows.corruption_error).abs().max() < 1e-12
+    assert (errors.min(axis=1) > 1 - rows.accuracy.max() - 0.01).all(), "a corruption that helps is none"
+    assert (rows.peak_memory_mb > 500).all() and (rows.fit_seconds > 0.5).all()
+
+
+def test_two_ray_nodes_give_the_same_rows_and_a_killed_worker_is_retried(bench, sequential, tmp_path):
+    path = tmp_path / "rows.csv"
+    cluster = subprocess.Popen([PYTHON, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, text=True)
+    try:
+        address = next(line for line in cluster.stdout if ":" in line).strip()
+        process = bench(*SMOKE, "--csv", path, "--ray-address", address)
+        workers = []
+        while len(workers) < 2 and process.poll() is None:
+            workers = [p for p in psutil.process_iter(["cmdline"]) if "ray::smoke" in " ".join(p.info["cmdline"] or [])]
+            time.sleep(0.2)
+        assert len({worker.ppid() for worker in workers}) == 2, "the two runs are not on two nodes"
+        workers[0].kill()
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+    finally:
+        cluster.communicate("\n")
+    rows = pd.read_csv(path)
+    pd.testing.assert_frame_equal(rows.drop(columns=TIMES), sequential[0].drop(columns=TIMES))
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--recipes", "smok"], "there is no recipe 'smok': name some of ours-1"),
+    (["--epochs", "0"], "--epochs must be 1 or more, not 0"),
+    (["--seeds", "-1"], "a seed must be 0 or more, not -1"),
+    (["--seeds", "one"], "invalid int value: 'one'"),
+])
+def test_bad_arguments_are_refused(bench, tmp_path, arguments, message):
+    process = bench(*arguments, "--csv", tmp_path / "rows.csv")
+    said, _ = process.communicate()
+    assert process.returncode == 2 and message in " ".join(said.split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda rows: rows.drop(columns="nll").to_csv(index=False), "has other columns than this version"),
+    (lambda rows: rows.assign(code="0" * 12).to_csv(index=False), "measured with another version of its code"),
+    (lambda rows: "\0", "has other columns"),
+    (lambda rows: "", "is not a table of results"),
+], ids=["columns", "code", "garbage", "empty"])
+def test_a_file_of_another_version_is_refused_and_kept(bench, sequential, tmp_path, change, message):
+    path = tmp_path / "rows.csv"
+    path.write_text(text := change(sequential[0]))
+    said, _ = (process := bench(*SMOKE, "--csv", path)).communicate()
+    assert process.returncode == 1 and message in said and "--csv" in said
+    assert path.read_text() == text
+
+
+def test_anchors_have_the_published_sizes(bench):
+    """The published numbers of parameters: a layer forgotten or too wide would show here."""
+    code = """if True:
+        import numpy as np, sys
+        sys.path.insert(0, "benchmarks")
+        import anchors
+        x, y = np.zeros((300, 28, 28), "uint8"), np.zeros(300, "uint8")
+        for recipe in [anchors.keras_example, anchors.pytorch_example, anchors.train_mnist_fast]:
+            predict, seconds = recipe(x, y, 0, 1)
+            model = next(cell.cell_contents for cell in predict.__closure__ if hasattr(cell.cell_contents, "summary")
+                         or hasattr(cell.cell_contents, "parameters"))
+            count = model.count_params() if hasattr(model, "summary") else sum(p.numel() for p in model.parameters())
+            assert predict(x[:7]).shape == (7, 10) and seconds > 0
+            print(recipe.__name__, count)"""
+    printed = subprocess.run([PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
+    assert printed.splitlines() == ["keras_example 34826", "pytorch_example 1199882", "train_mnist_fast 215194"]
+
+
+def test_readme_shows_the_latest_results():
+    import report
+    rows = report.read_rows(ROOT / "benchmarks" / "results.csv", [])
+    assert {"ours", "ours-1", "ours-4", "keras-example", "train-mnist-fast"} <= set(rows.recipe)
+    assert report.results_table(rows) in (ROOT / "README.md").read_text(), "run `make bench`, or benchmarks/report.py"
+    assert report.corruption_table(rows) in (ROOT / "benchmarks" / "results.md").read_text()
+
+
+def test_corruptions_are_what_they_say():
+    """Each kind changes pictures, differently with each severity, and the same with the same seed."""
+    import corruptions
+    images = np.load(ROOT / "data" / "mnist.npz")["x_train"][:20, ..., np.newaxis] / np.float32(255)
+    for kind in corruptions.KINDS:
+        made = [corruptions.corrupt(images, kind, severity) for severity in (1, 2, 3)]
+        for pictures, others in itertools.combinations([images, *made], 2):
+            assert np.abs(pictures - others).mean() > 0.01, kind.__name__
+        for pictures in made:
+            assert pictures.dtype == "float32" and pictures.shape == images.shape
+            assert 0 <= pictures.min() and pictures.max() <= 1
+        assert np.array_equal(made[1], corruptions.corrupt(images, kind, 2))
+    with pytest.raises(ValueError, match="severity must be 1, 2 or 3, not 4"):
+        corruptions.corrupt(images, corruptions.fog, 4)
