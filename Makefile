@@ -21,7 +21,7 @@ run: $(READY)  ## execute the notebook headless: a page in build/, the model in 
 	@$(PY) -c "import json; run = json.load(open('models/mnist_cnn.json')); \
 		print(f'\ntest accuracy  {run[\"test_accuracy\"]:.2%}')"
 	@echo "page           build/mnist_cnn.html"
-	@echo "model          models/mnist_cnn.keras"
+	@echo "model          models/mnist_cnn.keras, .onnx and .tflite"
 
 html: $(READY)  ## build the saved notebook as one page to read, build/mnist_cnn.html, without running it
 	@$(PAGE) $(NOTEBOOK)

@@ -64,11 +64,18 @@ MUTATIONS = {
     "the gallery in another order": (
         "for ax, i in zip(axes.flat, by_confidence):", "for ax, i in zip(axes.flat, mistakes):", "not where it should be"),
     "model saved before training": (
-        "save_model(model, card, MODELS)", "save_model(keras.models.clone_model(model), card, MODELS)",
+        "files = convert(model, EXPORTS)", "files = convert(keras.models.clone_model(model), EXPORTS)",
         "the loaded model predicts something else"),
     "reload check comparing a model with itself": (
         'reloaded = keras.models.load_model(MODELS / "mnist_cnn.keras")', "reloaded = model",
         "the model in memory proves nothing about the file"),
+    "another model exported": (
+        "files = convert(model, EXPORTS)",
+        'files = convert(keras.models.clone_model(model), EXPORTS) | {"mnist_cnn.keras": convert(model, {})["mnist_cnn.keras"]}',
+        "mnist_cnn.onnx reads other digits"),
+    "scaling forgotten for an exported file": (
+        "lambda images: next(iter(runner(**{name: images}).values()))", "lambda images: next(iter(runner(**{name: images * 255}).values()))",
+        "mnist_cnn.tflite (reads other digits|gives other probabilities)"),
 }
 
 
