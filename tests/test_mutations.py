@@ -54,6 +54,8 @@ MUTATIONS = {
         "not the probabilities of the plain test images"),
     "confusion matrix transposed": (
         "confusion_matrix(true, predicted)", "confusion_matrix(predicted, true)", "the rows are not the true digits"),
+    "abstaining where the network is sure": (
+        "kept = confidence >= threshold", "kept = confidence < threshold", "abstaining gains nothing"),
     "a highlight on the wrong image": (
         "wrong = predicted[i] != true[i]\n    mark", "wrong = predicted[i - 1] != true[i - 1]\n    mark", "the mark above digit .* is wrong"),
     "a right answer among the mistakes": (
