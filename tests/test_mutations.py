@@ -66,18 +66,18 @@ MUTATIONS = {
     "the gallery in another order": (
         "for ax, i in zip(axes.flat, by_confidence):", "for ax, i in zip(axes.flat, mistakes):", "not where it should be"),
     "model saved before training": (
-        "files = convert(model, EXPORTS)", "files = convert(keras.models.clone_model(model), EXPORTS)",
+        "files = convert(model, EXPORTS)",
+        "untrained = keras.models.clone_model(model)\nuntrained(x_val[:1])\nfiles = convert(untrained, EXPORTS)",
         "the loaded model predicts something else"),
     "reload check comparing a model with itself": (
         'reloaded = keras.models.load_model(MODELS / "mnist_cnn.keras")', "reloaded = model",
         "the model in memory proves nothing about the file"),
     "another model exported": (
         "files = convert(model, EXPORTS)",
-        'files = convert(keras.models.clone_model(model), EXPORTS) | {"mnist_cnn.keras": convert(model, {})["mnist_cnn.keras"]}',
+        "other = keras.models.clone_model(model)\nother(x_val[:1])\nfiles = convert(other, EXPORTS) | convert(model, {})",
         "mnist_cnn.onnx reads other digits"),
-    "scaling forgotten for an exported file": (
-        "lambda images: next(iter(runner(**{name: images}).values()))", "lambda images: next(iter(runner(**{name: images * 255}).values()))",
-        "mnist_cnn.tflite (reads other digits|gives other probabilities)"),
+    "scaling forgotten for the saved files": (
+        "[ask(images) for images", "[ask(images * 255) for images", "mnist_cnn.keras (reads other digits|gives other probabilities)"),
 }
 
 
