@@ -11,7 +11,7 @@ PAGE := $(PY) -m nbconvert --log-level=WARN --to html --template page \
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebook bench bench-quick bench-env lock clean
+.PHONY: help run test html lab notebook bench bench-quick bench-env lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +23,11 @@ run: $(READY)  ## execute the notebook headless: a page in build/, the model in 
 	@$(PY) -c "import json; run = json.load(open('models/mnist_cnn.json')); \
 		print(f'\ntest accuracy  {run[\"test_accuracy\"]:.2%}')"
 	@echo "page           build/mnist_cnn.html"
-	@echo "model          models/mnist_cnn.keras"
+	@echo "model          models/mnist_cnn.keras, .onnx and .tflite"
+
+html: $(READY)  ## build the saved notebook as one page to read, build/mnist_cnn.html, without running it
+	@$(PAGE) $(NOTEBOOK)
+	@echo "page           build/mnist_cnn.html"
 
 # The tests work on a copy, so that they neither use nor replace the model that `make run` left in models/.
 test: $(READY)  ## re-execute the notebook under nbval, comparing every output, and run the tests

@@ -36,10 +36,10 @@ def outputs(notebook):
     return [output for cell in code_cells(notebook) for output in cell.outputs]
 
 
-def model_card_example():
-    """Return the Python code that models/README.md gives for loading the model."""
-    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "models" / "README.md").read_text(), re.S)
-    return example
+def model_card_examples():
+    """Return the Python code that models/README.md gives for each file: {"keras": ..., "onnx": ..., "tflite": ...}."""
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "models" / "README.md").read_text(), re.S)
+    return {re.search(r"mnist_cnn\.(keras|onnx|tflite)", example)[1]: example for example in examples}
 
 
 def run_cells(*wanted, **parameters):

@@ -54,6 +54,8 @@ MUTATIONS = {
         "not the probabilities of the plain test images"),
     "confusion matrix transposed": (
         "confusion_matrix(true, predicted)", "confusion_matrix(predicted, true)", "the rows are not the true digits"),
+    "abstaining where the network is sure": (
+        "kept = confidence >= threshold", "kept = confidence < threshold", "abstaining gains nothing"),
     "a highlight on the wrong image": (
         "wrong = predicted[i] != true[i]\n    mark", "wrong = predicted[i - 1] != true[i - 1]\n    mark", "the mark above digit .* is wrong"),
     "a right answer among the mistakes": (
@@ -64,11 +66,18 @@ MUTATIONS = {
     "the gallery in another order": (
         "for ax, i in zip(axes.flat, by_confidence):", "for ax, i in zip(axes.flat, mistakes):", "not where it should be"),
     "model saved before training": (
-        "save_model(model, card, MODELS)", "save_model(keras.models.clone_model(model), card, MODELS)",
+        "files = convert(model, EXPORTS)",
+        "untrained = keras.models.clone_model(model)\nuntrained(x_val[:1])\nfiles = convert(untrained, EXPORTS)",
         "the loaded model predicts something else"),
     "reload check comparing a model with itself": (
         'reloaded = keras.models.load_model(MODELS / "mnist_cnn.keras")', "reloaded = model",
         "the model in memory proves nothing about the file"),
+    "another model exported": (
+        "files = convert(model, EXPORTS)",
+        "other = keras.models.clone_model(model)\nother(x_val[:1])\nfiles = convert(other, EXPORTS) | convert(model, {})",
+        "mnist_cnn.onnx reads other digits"),
+    "scaling forgotten for the saved files": (
+        "[ask(images) for images", "[ask(images * 255) for images", "mnist_cnn.keras (reads other digits|gives other probabilities)"),
 }
 
 

@@ -1,20 +1,63 @@
-"""The page that `make run` leaves: one file, every picture described."""
+"""The page that `make html` and `make run` build: one file that everyone can read, on every screen, without a network."""
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from playwright.sync_api import sync_playwright
 
-from conftest import NOTEBOOK, ROOT, outputs
+from conftest import NOTEBOOK, ROOT, code_cells, outputs
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PHONE, LAPTOP = (390, 844), (1280, 900)
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def page_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     subprocess.run([sys.executable, "-m", "nbconvert", "--to", "html", "--template", "page",
                     f"--TemplateExporter.extra_template_basedirs={ROOT / 'templates'}",
                     "--output-dir", folder, NOTEBOOK], check=True, capture_output=True)
-    return BeautifulSoup((folder / "mnist_cnn.html").read_text(encoding="utf-8"), "html.parser")
+    return folder / "mnist_cnn.html"
+
+
+@pytest.fixture(scope="module")
+def page(page_file):
+    return BeautifulSoup(page_file.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium; where there is none, the test is skipped, but fails in continuous integration."""
+    if not CHROMIUM.exists():
+        reason = f"needs {CHROMIUM}: install it (Debian: apt install chromium)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=[(PHONE, "light"), (PHONE, "dark"), (LAPTOP, "light"), (LAPTOP, "dark")],
+                ids=["phone, light", "phone, dark", "laptop, light", "laptop, dark"])
+def opened(browser, page_file, request):
+    """The page opened in Chromium, on a screen of this size and with this colour scheme; it may ask for nothing else."""
+    (width, height), scheme = request.param
+    tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    asked, complaints = [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    tab.goto(page_file.as_uri(), wait_until="networkidle")
+    yield tab
+    assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()], "the page is to hold all that it needs"
+    assert not complaints
+    tab.close()
 
 
 def test_every_picture_is_described(page, saved):
@@ -22,9 +65,82 @@ def test_every_picture_is_described(page, saved):
     figures = [output.metadata["image/png"]["alt"] for output in outputs(saved)
                if "image/png" in output.get("data", {})]
     assert [picture["alt"] for picture in pictures][1:] == figures
-    assert "check mark" in pictures[0]["alt"]
+    assert all(figures) and "check mark" in pictures[0]["alt"]
 
 
-def test_every_picture_is_in_the_page(page):
+def test_everything_is_in_the_page(page):
     for picture in page.find_all("img"):
         assert picture["src"].startswith("data:image/png;base64,")
+    for element in page.find_all(["script", "link", "iframe", "source", "video", "audio"]):
+        assert element.get("src") is None and element.get("href", "data:").startswith("data:"), element
+    for style in page.find_all("style"):
+        assert not re.search(r"@import|url\(", style.string)
+
+
+def test_every_cell_is_in_the_page(page, saved):
+    shown = [element.get_text().strip() for element in page.select(".input_area")]
+    assert shown == [cell.source.strip() for cell in code_cells(saved)]
+
+
+def test_weight(page_file):
+    assert page_file.stat().st_size <= 3_000_000
+
+
+def test_table_of_contents(page):
+    links = page.select("nav a")
+    headings = page.select("main h2")
+    assert len(links) > 9 and page.title.string == page.find("h1").get_text().removesuffix("¶")
+    assert [link.get_text() + "¶" for link in links] == [heading.get_text() for heading in headings]
+    assert [link["href"] for link in links] == ["#" + heading["id"] for heading in headings]
+
+
+def test_a_link_in_the_contents_leads_to_its_section(opened):
+    if opened.viewport_size["width"] == PHONE[0]:
+        opened.get_by_text("Contents", exact=True).click()  # folded on a phone, to leave room
+    for link in opened.locator("nav a").all():
+        link.click()
+        section = opened.locator("main h2", has_text=link.inner_text())
+        assert 0 <= section.bounding_box()["y"] < opened.viewport_size["height"], link.inner_text()
+
+
+def test_no_sideways_scroll(opened):
+    assert opened.evaluate("document.documentElement.scrollWidth") == opened.viewport_size["width"]
+    beyond = opened.evaluate("""() => [...document.querySelectorAll("main > div, main p, main img")].filter(
+        box => box.getBoundingClientRect().left < 0 || box.getBoundingClientRect().right > innerWidth
+        ).map(box => box.outerHTML.slice(0, 200))""")
+    assert not beyond
+
+
+def test_lines_are_of_a_readable_length(opened):
+    """At most about 80 characters, counted as half of the type size each, which is near the mean."""
+    width, size = opened.evaluate("""() => {
+        const p = document.querySelector("main p");
+        return [p.clientWidth, parseFloat(getComputedStyle(p).fontSize)];}""")
+    assert size >= 16 and width / (size / 2) <= 82
+
+
+def test_paper_follows_the_colour_scheme(opened):
+    dark = opened.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    red, green, blue = map(int, re.findall(r"\d+", opened.evaluate("getComputedStyle(document.body).backgroundColor"))[:3])
+    assert (max(red, green, blue) < 50) if dark else (min(red, green, blue) > 240)
+    # Figures have black text on a transparent or white ground: white behind them in both.
+    grounds = opened.evaluate("[...document.images].map(image => getComputedStyle(image).backgroundColor)")
+    assert set(grounds) == {"rgb(255, 255, 255)"}
+
+
+def test_axe_finds_no_serious_violation(opened):
+    violations = Axe().run(opened).response["violations"]
+    serious = [(found["id"], [node["html"][:200] for node in found["nodes"]]) for found in violations
+               if found["impact"] in ("serious", "critical")]
+    assert not serious
+
+
+def test_printed_on_paper_it_is_dark_on_white_and_nothing_is_cut_off(browser, page_file):
+    tab = browser.new_page(viewport={"width": 700, "height": 1000}, color_scheme="dark")  # A4 within its margins
+    tab.emulate_media(media="print")
+    tab.goto(page_file.as_uri())
+    assert not tab.locator("nav").is_visible()
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    cut = tab.evaluate("""() => [...document.querySelectorAll("main pre, main .rendered_html, main img")].filter(
+        box => box.scrollWidth > box.clientWidth + 1).map(box => box.outerHTML.slice(0, 200))""")
+    assert not cut

@@ -49,7 +49,8 @@ def test_two_runs_at_once_leave_a_whole_model(two_runs):
     card = read_card(folder)
     assert card["parameters"]["EPOCHS"] == 2
     assert card["weights_sha256"].startswith(printed(first, r"weights ([0-9a-f]{16})"))
-    assert sorted(path.name for path in (folder / "models").iterdir()) == ["mnist_cnn.json", "mnist_cnn.keras"]
+    assert sorted(path.name for path in (folder / "models").iterdir()) == [
+        "mnist_cnn.json", "mnist_cnn.keras", "mnist_cnn.onnx", "mnist_cnn.tflite"]
 
 
 @pytest.fixture(scope="module")
