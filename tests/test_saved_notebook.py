@@ -21,6 +21,10 @@ IGNORED = [
     'second_right = np.mean(second[mistakes] == true[mistakes])',
     'print(f"saved to {(MODELS / \'mnist_cnn.keras\').relative_to(ROOT)}, weights {weights_sha256[:16]}…")',
     'answers, comparison = {}, {}',
+    'skips = ["everything", "polarity", "flatten", "separate", "crop", "pen", "centre", "nothing"]',
+    'prepared = np.stack([to_mnist(image) for image in mnist["x_train"][val_indices]])[..., np.newaxis]',
+    'unsure_below = float(np.quantile(prepared_probabilities.max(axis=1), 0.01))',
+    'others = sorted((ROOT / "data" / "digits").glob("no_*"))',
 ]
 KNOWN_TAGS = {"imports", "parameters", "definitions", "check-parameters", "train", "picture", "nbval-ignore-output"}
 
