@@ -33,7 +33,7 @@ lab: $(READY)  ## open the notebook in JupyterLab
 
 notebook: $(READY)  ## for developers: refresh the outputs saved in the notebook
 	$(PY) -m nbconvert --to notebook --execute --inplace --coalesce-streams \
-		--ExecutePreprocessor.record_timing=False $(NOTEBOOK)
+		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NOTEBOOK)
 	$(PY) tools/finish_notebook.py $(NOTEBOOK)
 
 lock: $(READY)  ## for developers: resolve requirements.txt into requirements.lock
