@@ -127,7 +127,7 @@ class Pad:
         pytest.fail("no cell has started after 20 tries")
 
     def press(self, button):
-        self.page.get_by_role("button", name=button).click()
+        self.page.locator(".jp-OutputArea-output").get_by_role("button", name=button).click()
 
     def clear(self):
         self.press("Clear")
@@ -135,7 +135,7 @@ class Pad:
 
     def upload(self, name, content):
         with self.page.expect_file_chooser() as chooser:
-            self.press("Upload a picture")
+            self.press("Upload")
         chooser.value.set_files({"name": name, "mimeType": "image/png", "buffer": content})
 
     def move_mouse(self, points):
