@@ -39,7 +39,7 @@ lab: $(READY)  ## open the notebook in JupyterLab
 
 notebook: $(READY)  ## for developers: refresh the outputs saved in the notebook
 	$(PY) -m nbconvert --to notebook --execute --inplace --coalesce-streams \
-		--ExecutePreprocessor.record_timing=False $(NOTEBOOK)
+		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NOTEBOOK)
 	$(PY) tools/finish_notebook.py $(NOTEBOOK)
 
 bench: $(BENCH_READY)  ## measure the notebook's recipes beside published ones (ARGS="--seeds 1 2" and others: see --help)

@@ -1,34 +1,44 @@
 """The page that `make html` and `make run` build: one file that everyone can read, on every screen, without a network."""
+import copy
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from playwright.sync_api import sync_playwright
 
-from conftest import NOTEBOOK, ROOT, code_cells, outputs
+from conftest import NOTEBOOK, ROOT, code_cells, outputs, tags
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PHONE, LAPTOP = (390, 844), (1280, 900)
 
 
-@pytest.fixture(scope="module")
-def page_file(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
+def make_page(notebook, folder):
+    """Return the page that `make run` would make of the file ``notebook``, in ``folder``."""
     subprocess.run([sys.executable, "-m", "nbconvert", "--to", "html", "--template", "page",
                     f"--TemplateExporter.extra_template_basedirs={ROOT / 'templates'}",
-                    "--output-dir", folder, NOTEBOOK], check=True, capture_output=True)
+                    "--output-dir", folder, notebook], check=True, capture_output=True)
     return folder / "mnist_cnn.html"
+
+
+def read_page(file):
+    return BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    return make_page(NOTEBOOK, tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")
 def page(page_file):
-    return BeautifulSoup(page_file.read_text(encoding="utf-8"), "html.parser")
+    return read_page(page_file)
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +154,18 @@ def test_printed_on_paper_it_is_dark_on_white_and_nothing_is_cut_off(browser, pa
     cut = tab.evaluate("""() => [...document.querySelectorAll("main pre, main .rendered_html, main img")].filter(
         box => box.scrollWidth > box.clientWidth + 1).map(box => box.outerHTML.slice(0, 200))""")
     assert not cut
+
+
+def test_a_picture_stands_in_for_the_drawing_pad(page, saved, tmp_path):
+    """A run leaves the widget and its state in the notebook; both would need a kernel, or code from the network."""
+    executed = copy.deepcopy(saved)
+    [cell] = [cell for cell in executed.cells if "pad" in tags(cell)]
+    cell.outputs[0].data["application/vnd.jupyter.widget-view+json"] = {"model_id": "1", "version_major": 2, "version_minor": 0}
+    state = {"1": {"model_name": "HBoxModel", "model_module": "@jupyter-widgets/controls", "model_module_version": "2.0.0", "state": {}}}
+    executed.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {
+        "state": state, "version_major": 2, "version_minor": 0}}
+    nbformat.write(executed, tmp_path / "mnist_cnn.ipynb")
+    made = read_page(make_page(tmp_path / "mnist_cnn.ipynb", tmp_path))
+    assert [picture["alt"] for picture in made.find_all("img")] == [picture["alt"] for picture in page.find_all("img")]
+    assert not made.find("script", type="application/vnd.jupyter.widget-view+json")
+    assert "html-manager" not in str(made)

@@ -26,7 +26,7 @@ IGNORED = [
     'unsure_below = float(np.quantile(prepared_probabilities.max(axis=1), 0.01))',
     'others = sorted((ROOT / "data" / "digits").glob("no_*"))',
 ]
-KNOWN_TAGS = {"imports", "parameters", "definitions", "check-parameters", "train", "picture", "nbval-ignore-output"}
+KNOWN_TAGS = {"imports", "parameters", "definitions", "check-parameters", "train", "picture", "pad", "nbval-ignore-output"}
 
 
 def code_lines(cell):
@@ -57,6 +57,12 @@ def test_readme_states_the_result_of_the_saved_run(saved):
     assert describe_result(saved) in (ROOT / "README.md").read_text(), "run `make notebook`"
 
 
+def test_no_widget_is_stored(saved):
+    """GitHub refuses a notebook with incomplete widget state, and without a kernel a widget is an empty box."""
+    assert "widgets" not in saved.metadata
+    assert "widget-view" not in str([list(output.get("data", {})) for output in outputs(saved)])
+
+
 def test_size():
     assert NOTEBOOK.stat().st_size < 1_500_000
 
@@ -70,7 +76,7 @@ def test_tags_are_spelt_right(saved):
     for cell in saved.cells:
         assert tags(cell) <= KNOWN_TAGS, f"unknown tag in {cell.id}: {tags(cell) - KNOWN_TAGS}"
         assert not re.search(r"^\s*#\s*(NBVAL|PYTEST|nbval)", cell.source, re.M), "use cell tags, not marker comments"
-    for tag in ["parameters", "picture"]:
+    for tag in ["parameters", "picture", "pad"]:
         assert sum(tag in tags(cell) for cell in saved.cells) == 1, f"exactly one cell is to carry the tag {tag}"
 
 
@@ -102,7 +108,7 @@ def test_one_title_and_numbered_sections(saved):
                 for line in cell.source.splitlines() if re.match("#+ ", line)]
     assert [line for line in headings if line.startswith("# ")] == headings[:1]
     numbers = [int(match[1]) for line in headings if (match := re.match(r"## (\d+)\.", line))]
-    assert numbers == list(range(1, 13))
+    assert numbers == list(range(1, 15))
 
 
 def test_prose_avoids_belittling_words_and_speaks_to_you(saved):

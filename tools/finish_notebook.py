@@ -1,7 +1,8 @@
 """Finish the notebook that `make notebook` has executed: put the picture of its predictions on top and tidy up.
 
 The figure that the cell tagged `picture` drew becomes the picture in the first cell, as an attachment, so that it
-travels with the notebook, and docs/predictions.png, for the README, whose line of results is rewritten. A digest of all
+travels with the notebook, and docs/predictions.png, for the README, whose line of results is rewritten. The drawing pad, a
+widget, lives only as long as its kernel: of its output the picture for pages without widgets stays. A digest of all
 outputs goes into the metadata: the tests compare it, so that an output edited by hand shows.
 """
 import base64
@@ -47,6 +48,9 @@ if __name__ == "__main__":
     picture = find_picture(notebook)
     notebook.cells[0]["attachments"] = {"predictions.png": {"image/png": picture}}
     Path("docs/predictions.png").write_bytes(base64.b64decode(picture))
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     notebook.metadata.language_info.pop("version", None)  # or each developer's Python would show up as a change
     readme = Path("README.md")
     readme.write_text(re.sub("^The saved run .*$", describe_result(notebook), readme.read_text(), flags=re.M))
