@@ -64,7 +64,6 @@ RECIPES = {
     "ours": (notebook, 15, {}),
     "keras-example": (anchors.keras_example, 15, {}),
     "pytorch-example": (anchors.pytorch_example, 14, {}),
-    "ours-long": (notebook, 60, {"FILTERS_1": 32, "FILTERS_2": 128, "ROUGH_SHARE": 0.0}),
     "smoke": (notebook, 1, {"VALIDATION_SIZE": 30_000}),  # tries the benchmark itself in seconds
 }
 MEASURES = ["accuracy", "nll", "ece", "fit_seconds", "peak_memory_mb", "corruption_error",

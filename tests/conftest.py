@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tools"))
@@ -115,3 +116,17 @@ def trained():
     if not (folder / "models" / "mnist_cnn.json").exists():
         pytest.fail("no freshly trained model in build/test/models: run `make test`, which executes the notebook first")
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A running headless Chromium; where there is none, the test is skipped, but fails in continuous integration."""
+    path = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    if not path:
+        reason = "needs Chromium or Chrome: install it (Debian: apt install chromium)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[
+            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        yield browser
+        browser.close()

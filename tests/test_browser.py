@@ -5,7 +5,6 @@ The pad's picture in the README is what the last test leaves in build/test/pad.p
 """
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import nbformat
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import TimeoutError, expect, sync_playwright
+from playwright.sync_api import TimeoutError, expect
 
 from conftest import ROOT, copy_project, read_notebook, run_cells, tags
 
@@ -34,20 +33,6 @@ DIGITS = {
     8: [[(176, 78), (142, 52), (104, 70), (108, 108), (146, 136), (182, 172), (178, 212), (138, 230), (98, 208), (106, 168), (150, 132), (180, 102), (176, 78)]],
     9: [[(182, 92), (156, 58), (114, 62), (94, 98), (108, 134), (148, 136), (180, 102), (184, 84), (178, 150), (164, 232)]],
 }
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A running Chromium."""
-    path = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-    if not path:
-        reason = "needs Chromium or Chrome: install it (Debian: apt install chromium)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -94,6 +94,11 @@ def test_picture_on_top_is_the_one_that_the_notebook_drew(saved):
     assert (ROOT / "docs" / "predictions.png").read_bytes() == b64decode(drawn)
 
 
+def test_plot_of_the_benchmark_is_the_latest(saved):
+    [attached] = [cell.attachments["results.png"]["image/png"] for cell in saved.cells if "(attachment:results.png)" in cell.source]
+    assert b64decode(attached) == (ROOT / "benchmarks" / "results.png").read_bytes(), "run `make notebook`"
+
+
 def test_cells_are_short_and_explained(saved):
     lengths = [len(code_lines(cell)) for cell in code_cells(saved)]
     assert max(lengths) <= 20 and 3 <= median(lengths) <= 5

@@ -1,9 +1,10 @@
 """Finish the notebook that `make notebook` has executed: put the picture of its predictions on top and tidy up.
 
 The figure that the cell tagged `picture` drew becomes the picture in the first cell, as an attachment, so that it
-travels with the notebook, and docs/predictions.png, for the README, whose line of results is rewritten. The drawing pad, a
-widget, lives only as long as its kernel: of its output the picture for pages without widgets stays. A digest of all
-outputs goes into the metadata: the tests compare it, so that an output edited by hand shows.
+travels with the notebook, and docs/predictions.png, for the README, whose line of results is rewritten. The plot of the
+benchmark's latest results is attached to the cell that shows it. The drawing pad, a widget, lives only as long as its
+kernel: of its output the picture for pages without widgets stays. A digest of all outputs goes into the metadata: the
+tests compare it, so that an output edited by hand shows.
 """
 import base64
 import hashlib
@@ -47,6 +48,9 @@ if __name__ == "__main__":
     notebook = nbformat.read(path, as_version=4)
     picture = find_picture(notebook)
     notebook.cells[0]["attachments"] = {"predictions.png": {"image/png": picture}}
+    [recap] = [cell for cell in notebook.cells if "(attachment:results.png)" in cell.source]
+    plot = Path("benchmarks/results.png").read_bytes()
+    recap["attachments"] = {"results.png": {"image/png": base64.b64encode(plot).decode()}}
     Path("docs/predictions.png").write_bytes(base64.b64decode(picture))
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
