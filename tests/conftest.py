@@ -1,4 +1,5 @@
 """What the tests share: the saved notebook, its cells as code to call, and headless runs of the whole of it."""
+import gzip
 import json
 import os
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -130,3 +132,17 @@ def chromium():
             "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist():
+    """Fashion-MNIST as Keras gives it, ((x_train, y_train), (x_test, y_test)), from Debian's package."""
+    folder = Path("/usr/share/datasets/fashion-mnist")
+    if not folder.exists():
+        reason = f"needs {folder}: install it (Debian: apt install dataset-fashion-mnist)"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+    def read(name, skip):
+        return np.frombuffer(gzip.open(folder / name).read(), np.uint8, offset=skip)
+    return [(read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28), read(f"{part}-labels-idx1-ubyte.gz", 8))
+            for part in ["train", "t10k"]]
