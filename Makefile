@@ -42,9 +42,9 @@ notebook: $(READY)  ## for developers: refresh the outputs saved in the notebook
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NOTEBOOK)
 	$(PY) tools/finish_notebook.py $(NOTEBOOK)
 
-bench: $(BENCH_READY)  ## measure the notebook's recipes beside published ones (ARGS="--seeds 1 2" and others: see --help)
+bench: $(BENCH_READY)  ## measure the notebook's recipes beside published ones: build/results.csv, .md and .png (ARGS="--seeds 1 2")
 	$(BENCH) benchmarks/bench.py $(ARGS)
-	$(BENCH) benchmarks/report.py benchmarks/results.csv
+	$(BENCH) benchmarks/report.py build/results.csv
 
 bench-quick: $(BENCH_READY)  ## a first impression of the same in a few minutes: build/quick.csv, .md and .png
 	$(BENCH) benchmarks/bench.py --csv build/quick.csv --seeds 1 --recipes ours-1 train-mnist-fast ours-4 keras-example

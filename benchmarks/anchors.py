@@ -89,8 +89,8 @@ def torch_predictor(model):
     """Return a function from uint8 images (m, 28, 28) to ``model``'s probabilities (m, 10)."""
     import torch
 
-    @torch.no_grad()
     def predict(x):
         model.eval()
-        return torch.cat([model(part).softmax(1) for part in standardise(x).split(1_000)]).numpy()
+        with torch.no_grad():
+            return torch.cat([model(part).softmax(1) for part in standardise(x).split(1_000)]).numpy()
     return predict

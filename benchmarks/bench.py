@@ -94,7 +94,7 @@ def parse(arguments):
                         help=f"any of {', '.join(RECIPES)}; all but smoke if not given")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--epochs", type=int, help="for all recipes; each recipe's own number if not given")
-    parser.add_argument("--csv", type=Path, default=ROOT / "benchmarks" / "results.csv")
+    parser.add_argument("--csv", type=Path, default=ROOT / "build" / "results.csv")
     parser.add_argument("--ray", action="store_true", help="spread the runs over this machine with Ray")
     parser.add_argument("--ray-address", metavar="ADDRESS", help="spread the runs over the Ray cluster at this address")
     options = parser.parse_args(arguments)

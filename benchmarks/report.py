@@ -10,8 +10,8 @@ from bench import read_rows
 from recipes import ROOT, SEVERITY
 
 NAMES = {"ours-1": "**this notebook**, 1 epoch", "ours-4": "**this notebook**, 4 epochs", "ours": "**this notebook**",
-         "keras-example": "Keras's `mnist_convnet`",
-         "pytorch-example": "PyTorch's `mnist`", "train-mnist-fast": "`train_mnist_fast`"}
+         "keras-example": "Keras's mnist_convnet",
+         "pytorch-example": "PyTorch's mnist example", "train-mnist-fast": "train_mnist_fast"}
 BLUE, GREY = "#0072B2", "#666666"
 
 
@@ -54,7 +54,7 @@ def plot(rows, path):
         x, y = runs.fit_seconds.median(), 100 * runs.accuracy.mean()
         ax.errorbar(x, y, 100 * runs.accuracy.std(), runs.fit_seconds.std(), marker="o" if ours else "s",
                     color=BLUE if ours else GREY, capsize=3)
-        ax.annotate(re.sub("[*`]", "", NAMES.get(recipe, recipe)), (x, y), (6, -11), textcoords="offset points", fontsize=9,
+        ax.annotate(NAMES.get(recipe, recipe).replace("*", ""), (x, y), (6, -11), textcoords="offset points", fontsize=9,
                     color=BLUE if ours else GREY)
     ax.set(xscale="log", xlabel="training time, s (median, logarithmic)", ylabel="test accuracy, % (mean ± sd)",
            title="This notebook (circles) and published recipes (squares)")
