@@ -3,7 +3,6 @@ import hashlib
 import inspect
 import resource
 import tempfile
-import time
 from pathlib import Path
 
 import nbformat

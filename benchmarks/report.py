@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
 from bench import read_rows
 from recipes import ROOT, SEVERITY
