@@ -19,7 +19,8 @@ from recipes import MEASURES, RECIPES, ROOT, code_version, measure
 
 KEY = ["recipe", "seed", "epochs"]
 COLUMNS = [*KEY, "code", "machine", *MEASURES]
-MACHINE = f"{platform.machine()}, {os.cpu_count()} cores"
+FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+MACHINE = f"{platform.machine()}, {os.cpu_count()} cores" + ", bfloat16" * ("avx512_bf16" in FLAGS)
 
 
 def read_rows(path, recipes):

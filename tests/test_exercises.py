@@ -32,7 +32,14 @@ def names(trained):
 
 
 def test_every_solution_is_tested(solutions):
-    assert [re.search(r"\d", title)[0] for title in solutions] == ["4", "5", "6"]
+    assert [re.search(r"\d", title)[0] for title in solutions] == ["2", "4", "5", "6"]
+
+
+def test_no_augmentation(solutions, names):
+    names["x_train"], names["y_train"] = names["x_val"], names["y_val"]
+    exec(next(code for title, code in solutions.items() if "2" in title), names)
+    assert names["plain"] is not names["model"]
+    assert names["plain"].evaluate(names["x_val"], names["y_val"], verbose=0)[1] > 0.3
 
 
 def test_half_of_the_filters(solutions, names, capsys):
