@@ -19,8 +19,7 @@ from recipes import MEASURES, RECIPES, ROOT, code_version, measure
 
 KEY = ["recipe", "seed", "epochs"]
 COLUMNS = [*KEY, "code", "machine", *MEASURES]
-FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-MACHINE = f"{platform.machine()}, {os.cpu_count()} cores" + ", bfloat16" * ("avx512_bf16" in FLAGS)
+MACHINE = f"{platform.machine()}, {os.cpu_count()} cores"
 
 
 def read_rows(path, recipes):

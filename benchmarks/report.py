@@ -9,7 +9,6 @@ from bench import read_rows
 from recipes import ROOT, SEVERITY
 
 NAMES = {"ours-1": "**this notebook**, 1 epoch", "ours-4": "**this notebook**, 4 epochs", "ours": "**this notebook**",
-         "ours-long": "**this notebook**, long",
          "keras-example": "Keras's mnist_convnet",
          "pytorch-example": "PyTorch's mnist example", "train-mnist-fast": "train_mnist_fast"}
 BLUE, GREY = "#0072B2", "#666666"
