@@ -33,8 +33,9 @@ def bench():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("PyTorch and Ray are not installed: run `make bench-env`")
 
     def start(*arguments):
-        return subprocess.Popen([PYTHON, ROOT / "benchmarks" / "bench.py", *map(str, arguments)],
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(  # Ctrl+C has to reach it, also where the tests run in the background, which ignores it
+            [PYTHON, ROOT / "benchmarks" / "bench.py", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     return start
 
 
