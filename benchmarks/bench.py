@@ -6,6 +6,7 @@ CSV file at once; started again, the benchmark goes on where it was interrupted.
 import argparse
 import os
 import platform
+import re
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +20,15 @@ from recipes import MEASURES, RECIPES, ROOT, code_version, measure
 
 KEY = ["recipe", "seed", "epochs"]
 COLUMNS = [*KEY, "code", "machine", *MEASURES]
-MACHINE = f"{platform.machine()}, {os.cpu_count()} cores"
+
+
+def machine():
+    """Return this machine's processor and number of cores as text."""
+    try:
+        name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]
+    except (OSError, TypeError):  # no Linux, or one that does not name its processor
+        name = platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def read_rows(path, recipes):
@@ -122,7 +131,7 @@ def main(arguments=None):
     with tqdm(total=len(jobs), unit="run", desc=" ".join(map(str, jobs[0])) if jobs else "all runs are finished") as bar:
         try:
             for job, row in results:
-                row = {**dict(zip(KEY, job)), "code": code_version(job[0]), "machine": MACHINE, **row}
+                row = {**dict(zip(KEY, job)), "code": code_version(job[0]), "machine": machine(), **row}
                 rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True) if len(rows) else pd.DataFrame([row])
                 write_rows(rows[COLUMNS], options.csv)
                 bar.update()

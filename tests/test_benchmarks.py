@@ -1,6 +1,7 @@
 """The benchmark keeps what it measured, refuses what it cannot use, and gives the same rows on a Ray cluster."""
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,9 +141,28 @@ def test_anchors_have_the_published_sizes(bench):
 def test_readme_shows_the_latest_results():
     import report
     rows = report.read_rows(ROOT / "benchmarks" / "results.csv", [])
-    assert {"ours", "ours-1", "ours-4", "keras-example", "train-mnist-fast"} <= set(rows.recipe)
+    assert {"ours", "ours-1", "ours-4", "ours-long", "keras-example", "train-mnist-fast"} <= set(rows.recipe)
     assert report.results_table(rows) in (ROOT / "README.md").read_text(), "run `make bench`, or benchmarks/report.py"
     assert report.corruption_table(rows) in (ROOT / "benchmarks" / "results.md").read_text()
+
+
+def test_ratios_compare_times_of_one_machine():
+    import report
+    runs = [("keras-example", "quick", 10), ("keras-example", "slow", 30), ("ours", "quick", 5), ("ours-long", "slow", 60),
+            ("ours-1", "other", 1)]
+    rows = pd.DataFrame(runs, columns=["recipe", "machine", "fit_seconds"]).assign(
+        epochs=1, accuracy=0.99, nll=0.03, ece=0.001, corruption_error=0.1)
+    ratios = {line.split(" | ")[0]: line.split(" | ")[7] for line in report.results_table(rows).splitlines()[2:]}
+    assert ratios == {"| **this notebook**, 1 epoch": "", "| **this notebook**": "0.50", "| Keras's mnist_convnet": "1.00",
+                      "| **this notebook**, long run": "2.00"}
+
+
+def test_readme_gives_the_long_run_its_parameters():
+    import recipes
+    _, epochs, parameters = recipes.RECIPES["ours-long"]
+    command = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("make run ARGS="))
+    told = {name: float(value) for name, value in re.findall(r"-p (\w+) ([\d.]+)", command)}
+    assert told == {"EPOCHS": epochs, **parameters}
 
 
 def test_corruptions_are_what_they_say():
