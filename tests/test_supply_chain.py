@@ -89,6 +89,6 @@ def test_no_dependency_is_unused_or_undeclared():
         sys.executable, "-m", "deptry", ROOT, "--requirements-files", ROOT / "requirements.txt",
         "--extend-exclude", ".*benchmarks/.*|build", "--known-first-party", "conftest", "--known-first-party", "finish_notebook",
         "--known-first-party", "test_saved_notebook", "--known-first-party", "draw_digits",
-        "--known-first-party", "report", "--known-first-party", "corruptions",
+        "--known-first-party", "report", "--known-first-party", "recipes", "--known-first-party", "corruptions",
         "--per-rule-ignores", "DEP002=jupyter|papermill|nbval|deptry|onnx|tf2onnx|backports-strenum"], cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
