@@ -61,7 +61,7 @@ RECIPES = {
     "train-mnist-fast": (anchors.train_mnist_fast, 1, {}),
     "ours-4": (notebook, 4, {}),
     "ours": (notebook, 15, {}),
-    "ours-long": (notebook, 30, {"FILTERS_1": 32, "VALIDATION_SIZE": 1_000}),
+    "ours-long": (notebook, 60, {"FILTERS_1": 32, "VALIDATION_SIZE": 1_000}),
     "keras-example": (anchors.keras_example, 15, {}),
     "pytorch-example": (anchors.pytorch_example, 14, {}),
     "smoke": (notebook, 1, {"VALIDATION_SIZE": 30_000}),  # tries the benchmark itself in seconds

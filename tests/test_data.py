@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestNeighbors
 
 from conftest import ROOT
 
@@ -27,6 +28,20 @@ def load(definitions, path):
 def save(path, **arrays):
     np.savez(path, **arrays)
     return path
+
+
+def near_twins(images, some):
+    """Of ``images`` at the places ``some``: how many times as often as by chance the one most like it is within 100 places."""
+    images = images.reshape(len(images), -1).astype("float32")
+    twins = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(images).kneighbors(images[some], return_distance=False)[:, 1]
+    return np.mean(abs(twins - some) <= 100) / (200 / len(images))
+
+
+def test_every_second_image_looks_like_one_nearby(arrays):
+    """Section 3 says so. The images between are in random order, and show what the measure gives where there is nothing to find."""
+    even = np.arange(1_000, 59_000, 50)
+    assert near_twins(arrays["x_train"], even + 1) > 20
+    assert near_twins(arrays["x_train"], even) < 3
 
 
 def test_good_file_loads(definitions, arrays):
