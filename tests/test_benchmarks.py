@@ -157,6 +157,16 @@ def test_ratios_compare_times_of_one_machine():
                       "| **this notebook**, long run": "2.00"}
 
 
+def test_runs_of_different_lengths_are_not_averaged(tmp_path):
+    import report
+    rows = report.read_rows(ROOT / "benchmarks" / "results.csv", [])
+    longer = rows[rows.recipe == "ours"].assign(epochs=30)
+    pd.concat([rows, longer]).to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(SystemExit, match=r"rows\.csv holds runs of ours with \[15, 30\] epochs"):
+        report.main(tmp_path / "rows.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.csv"]
+
+
 def test_readme_gives_the_long_run_its_parameters():
     import recipes
     _, epochs, parameters = recipes.RECIPES["ours-long"]
