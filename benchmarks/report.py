@@ -70,7 +70,7 @@ def main(path):
         sys.exit(f"{path} holds no results yet: run `make bench` first.")
     for recipe, epochs in rows.groupby("recipe").epochs.unique().items():
         if len(epochs) > 1:
-            sys.exit(f"{path} holds runs of {recipe} with {sorted(epochs)} epochs, which must not be averaged: "
+            sys.exit(f"{path} holds runs of {recipe} with {sorted(map(int, epochs))} epochs, which must not be averaged: "
                      "keep the rows of one number of epochs in it.")
     machines = "; ".join(rows.machine.unique())
     caption = (f"Measured on {machines} by `make bench`: mean ± standard deviation over the seeds, the last epoch, 10,000 test "
