@@ -1,12 +1,33 @@
-# Each target sets up what it needs: .venv, from requirements.lock, made anew only when that file's content changes.
+# Each target sets up what it needs: .venv, from requirements.lock, made anew only when that file's content changes;
+# in it, for tests and development, what requirements-dev.lock adds.
 PYTHON ?= python3
 PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 READY := .venv/ready-$(shell cksum < requirements.lock | tr ' ' '-')
+DEV_READY := .venv/dev-$(shell cat requirements.lock requirements-dev.lock | cksum | tr ' ' '-')
 NOTEBOOK := notebooks/mnist_cnn.ipynb
 BENCH := build/bench/bin/python
 BENCH_READY := build/bench/ready-$(shell cat requirements.lock benchmarks/*.txt | cksum | tr ' ' '-')
+LOCK := build/uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" --quiet --upgrade
 PAGE := $(PY) -m nbconvert --log-level=WARN --to html --template page \
 	--TemplateExporter.extra_template_basedirs=templates --output-dir build
+
+# What you have set for other work must not change a result here. No variable for Python, TensorFlow, Keras, Jupyter,
+# Matplotlib or pytest gets through, nor one that says where pip installs, or how wide or coloured text is.
+unexport $(filter-out PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE,$(filter \
+	PYTHON% TF_% KERAS_% JUPYTER_% MPL% PYTEST_% PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT \
+	COLUMNS LINES NO_COLOR FORCE_COLOR,$(.VARIABLES)))
+export PIP_USER := 0
+export PYTHONUTF8 := 1
+# Nor do files in your home folder: IPython's start-up files, keras.json, matplotlibrc (an empty one is read), Jupyter's
+# kernels and, but for the looks of `make lab`, its configuration.
+export IPYTHONDIR := $(CURDIR)/build/settings/ipython
+export KERAS_HOME := $(CURDIR)/build/settings/keras
+export KERAS_BACKEND := tensorflow
+export MATPLOTLIBRC := /dev/null
+export JUPYTER_PREFER_ENV_PATH := 1
+run html test notebook: export JUPYTER_CONFIG_DIR := $(CURDIR)/build/settings/jupyter
 # Without this the debugger complains, in each kernel's start-up, that the standard library is frozen.
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 
@@ -18,7 +39,7 @@ help:  ## list these targets
 
 run: $(READY)  ## execute the notebook headless: a page in build/, the model in models/ (ARGS="-p EPOCHS 1" to change a parameter)
 	@mkdir -p build
-	$(PY) -m papermill $(NOTEBOOK) build/mnist_cnn.ipynb --cwd notebooks --stdout-file - --no-progress-bar $(ARGS)
+	$(PY) tools/run_notebook.py $(NOTEBOOK) build/mnist_cnn.ipynb --cwd notebooks --stdout-file - --no-progress-bar $(ARGS)
 	@$(PAGE) build/mnist_cnn.ipynb
 	@$(PY) -c "import json; run = json.load(open('models/mnist_cnn.json')); \
 		print(f'\ntest accuracy  {run[\"test_accuracy\"]:.2%}')"
@@ -30,14 +51,16 @@ html: $(READY)  ## build the saved notebook as one page to read, build/mnist_cnn
 	@echo "page           build/mnist_cnn.html"
 
 # The tests work on a copy, so that they neither use nor replace the model that `make run` left in models/.
-test: $(READY)  ## re-execute the notebook under nbval, comparing every output, and run the tests
+test: $(DEV_READY)  ## re-execute the notebook under nbval, comparing every output, and run the tests (ARGS="-x" to stop at the first failure)
+	$(PY) -m ruff format --check --quiet
+	$(PY) -m ruff check --quiet
 	@rm -rf build/test && mkdir -p build/test/models && cp -R notebooks data build/test
-	$(PY) -m pytest -v --nbval build/test/$(NOTEBOOK) tests
+	$(PY) -m pytest --nbval build/test/$(NOTEBOOK) tests $(ARGS)
 
 lab: $(READY)  ## open the notebook in JupyterLab
 	$(PY) -m jupyter lab $(NOTEBOOK)
 
-notebook: $(READY)  ## for developers: refresh the outputs saved in the notebook
+notebook: $(DEV_READY)  ## for developers: refresh the outputs saved in the notebook
 	$(PY) -m nbconvert --to notebook --execute --inplace --coalesce-streams \
 		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.store_widget_state=False $(NOTEBOOK)
 	$(PY) tools/finish_notebook.py $(NOTEBOOK)
@@ -52,10 +75,10 @@ bench-quick: $(BENCH_READY)  ## a first impression of the same in a few minutes:
 
 bench-env: $(BENCH_READY)  ## install what only the benchmark needs, PyTorch and Ray, apart from the notebook's packages
 
-lock: $(READY)  ## for developers: resolve requirements.txt into requirements.lock
+lock:  ## for developers: resolve requirements.txt and requirements-dev.txt into requirements.lock and requirements-dev.lock
 	test -x build/uv/bin/uv || ($(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv)
-	build/uv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" --quiet --upgrade requirements.txt --output-file requirements.lock
+	$(LOCK) requirements.txt --output-file requirements.lock
+	$(LOCK) requirements-dev.txt --constraints requirements.lock --output-file requirements-dev.lock
 
 clean:  ## remove the environment and everything built
 	rm -rf .venv build
@@ -66,7 +89,12 @@ $(READY):
 		'Python %d.%d found, 3.11 to 3.13 needed: install one of them and name it: make PYTHON=python3.12' % v)"
 	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PIP) -r requirements.lock
+	@$(PY) -c "import matplotlib.font_manager"  # lists the fonts, or the notebook's first import would, and say so
+	@touch $@
+
+$(DEV_READY): $(READY)
+	$(PIP) -r requirements-dev.lock
 	@touch $@
 
 # The benchmark sees the notebook's packages through a .pth file and adds its own, so that both run the same versions.

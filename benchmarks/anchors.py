@@ -4,6 +4,7 @@ Each function trains on MNIST's 60,000 training images, given as uint8 arrays x 
 int ``seed`` for ``epochs`` epochs, and returns a function that gives probabilities (m, 10) for uint8 images (m, 28, 28), and
 the seconds that training took: from the arrays in memory to trained weights, whatever the library does in between included.
 """
+
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ def keras_example(x, y, seed, epochs):
     """Train Keras's "Simple MNIST convnet": 15 epochs of Adam, 10 % held back (keras.io/examples/vision/mnist_convnet)."""
     import keras
     from keras import layers
+
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([
         keras.Input((28, 28, 1)),
@@ -29,17 +31,30 @@ def keras_example(x, y, seed, epochs):
     start = time.perf_counter()
     model.fit(images, labels, batch_size=128, epochs=epochs, validation_split=0.1, verbose=0)
     seconds = time.perf_counter() - start
-    return lambda x: model.predict(x[..., np.newaxis].astype("float32") / 255, batch_size=1_000, verbose=0), seconds
+    return lambda x: model.predict(
+        x[..., np.newaxis].astype("float32") / 255, batch_size=1_000, verbose=0
+    ), seconds
 
 
 def pytorch_example(x, y, seed, epochs):
     """Train PyTorch's "Basic MNIST example": 14 epochs of Adadelta (github.com/pytorch/examples, mnist)."""
     import torch
     from torch import nn
+
     torch.manual_seed(seed)
     model = nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25),
-        nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10))
+        nn.Conv2d(1, 32, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(9216, 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, 10),
+    )
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
     start = time.perf_counter()
@@ -55,13 +70,24 @@ def train_mnist_fast(x, y, seed, epochs):
     """Train the last recipe of train_mnist_fast: one epoch, one-cycle Adam (github.com/tuomaso/train_mnist_fast)."""
     import torch
     from torch import nn
+
     torch.manual_seed(seed)
     model = nn.Sequential(
-        nn.Conv2d(1, 24, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(24, 32, 3), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(800, 256), nn.ReLU(), nn.Linear(256, 10))
+        nn.Conv2d(1, 24, 5),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Conv2d(24, 32, 3),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(800, 256),
+        nn.ReLU(),
+        nn.Linear(256, 10),
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.7, 0.9))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=1e-2, total_steps=epochs * -(-len(x) // 256), cycle_momentum=False)
+        optimizer, max_lr=1e-2, total_steps=epochs * -(-len(x) // 256), cycle_momentum=False
+    )
     start = time.perf_counter()
     images, labels = standardise(x), torch.from_numpy(y.astype("int64"))
     for _ in range(epochs):
@@ -74,12 +100,14 @@ def train_mnist_fast(x, y, seed, epochs):
 def standardise(x):
     """Return uint8 images (n, 28, 28) as a float32 tensor (n, 1, 28, 28) with MNIST's mean 0 and deviation 1."""
     import torch
+
     return (torch.from_numpy(x)[:, None].float() / 255 - 0.1307) / 0.3081
 
 
 def step(model, optimizer, images, labels):
     """Take one training step with the cross-entropy of a batch."""
     from torch.nn.functional import cross_entropy
+
     optimizer.zero_grad()
     cross_entropy(model(images), labels).backward()
     optimizer.step()
@@ -92,5 +120,8 @@ def torch_predictor(model):
     def predict(x):
         model.eval()
         with torch.no_grad():
-            return torch.cat([model(part).softmax(1) for part in standardise(x).split(1_000)]).numpy()
+            return torch.cat([
+                model(part).softmax(1) for part in standardise(x).split(1_000)
+            ]).numpy()
+
     return predict

@@ -3,6 +3,7 @@
 Runs are interleaved (all recipes with one seed, then with the next), each in a fresh process. Every finished run is a row of the
 CSV file at once; started again, the benchmark goes on where it was interrupted.
 """
+
 import argparse
 import os
 import platform
@@ -14,21 +15,29 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
-
 from recipes import MEASURES, RECIPES, ROOT, code_version, measure
+from tqdm import tqdm
 
 KEY = ["recipe", "seed", "epochs"]
 COLUMNS = [*KEY, "code", "machine", *MEASURES]
 
 
 def machine():
-    """Return this machine's processor and number of cores as text."""
+    """Return this machine's processor, its widest vector instructions and number of cores as text."""
     try:
-        name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1]
+        description = Path("/proc/cpuinfo").read_text()
+        name = re.search(r"model name\s*: (.+)", description)[1]
     except (OSError, TypeError):  # no Linux, or one that does not name its processor
-        name = platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
+        description, name = "", platform.machine()
+    vectors = next(
+        (
+            f", {label}"
+            for flag, label in [("avx512f", "AVX-512"), ("avx2", "AVX2")]
+            if flag in description
+        ),
+        "",
+    )
+    return f"{name}{vectors}, {os.cpu_count()} cores"
 
 
 def read_rows(path, recipes):
@@ -41,15 +50,21 @@ def read_rows(path, recipes):
     try:
         rows = pd.read_csv(path, dtype={"code": str})
     except ValueError as error:
-        raise ValueError(f"{path} is not a table of results ({error}): name another file with --csv.") from error
+        raise ValueError(
+            f"{path} is not a table of results ({error}): name another file with --csv."
+        ) from error
     if list(rows) != COLUMNS:
-        raise ValueError(f"{path} has other columns than this version of the benchmark writes: "
-                         "move it away, or name another file with --csv.")
+        raise ValueError(
+            f"{path} has other columns than this version of the benchmark writes: "
+            "move it away, or name another file with --csv."
+        )
     for recipe in recipes:
         codes = set(rows.code[rows.recipe == recipe]) - {code_version(recipe)}
         if codes:
-            raise ValueError(f"{path} holds rows of {recipe} that were measured with another version of its code "
-                             f"({', '.join(codes)}): delete these rows, or name another file with --csv.")
+            raise ValueError(
+                f"{path} holds rows of {recipe} that were measured with another version of its code "
+                f"({', '.join(codes)}): delete these rows, or name another file with --csv."
+            )
     return rows
 
 
@@ -85,11 +100,21 @@ def run_on_ray(jobs, address):
     try:
         import ray
     except ImportError as error:
-        raise ValueError("Ray is not installed: run `make bench-env`, then build/bench/bin/python benchmarks/bench.py.") from error
-    ray.init(address=address, log_to_driver=False, runtime_env={
-        "working_dir": str(ROOT), "env_vars": {"PYTHONPATH": "benchmarks"},
-        "excludes": ["/.git", "/.venv", "/build", "/docs", "/models", "/tests"]})
-    run = ray.remote(max_calls=1, max_retries=3)(measure)  # max_calls: a fresh process for each run, as on one machine
+        raise ValueError(
+            "Ray is not installed: run `make bench-env`, then build/bench/bin/python benchmarks/bench.py."
+        ) from error
+    ray.init(
+        address=address,
+        log_to_driver=False,
+        runtime_env={
+            "working_dir": str(ROOT),
+            "env_vars": {"PYTHONPATH": "benchmarks"},
+            "excludes": ["/.git", "/.venv", "/build", "/docs", "/models", "/tests"],
+        },
+    )
+    run = ray.remote(max_calls=1, max_retries=3)(
+        measure
+    )  # max_calls: a fresh process for each run, as on one machine
     waiting = {run.options(name=" ".join(map(str, job))).remote(*job): job for job in jobs}
     while waiting:
         [done], _ = ray.wait(list(waiting), num_returns=1)
@@ -98,14 +123,29 @@ def run_on_ray(jobs, address):
 
 def parse(arguments):
     """Return the command line's options; exits with a message if one is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", nargs="+", metavar="RECIPE", default=[name for name in RECIPES if name != "smoke"],
-                        help=f"any of {', '.join(RECIPES)}; all but smoke if not given")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--recipes",
+        nargs="+",
+        metavar="RECIPE",
+        default=[name for name in RECIPES if name != "smoke"],
+        help=f"any of {', '.join(RECIPES)}; all but smoke if not given",
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
-    parser.add_argument("--epochs", type=int, help="for all recipes; each recipe's own number if not given")
+    parser.add_argument(
+        "--epochs", type=int, help="for all recipes; each recipe's own number if not given"
+    )
     parser.add_argument("--csv", type=Path, default=ROOT / "build" / "results.csv")
-    parser.add_argument("--ray", action="store_true", help="spread the runs over this machine with Ray")
-    parser.add_argument("--ray-address", metavar="ADDRESS", help="spread the runs over the Ray cluster at this address")
+    parser.add_argument(
+        "--ray", action="store_true", help="spread the runs over this machine with Ray"
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="spread the runs over the Ray cluster at this address",
+    )
     options = parser.parse_args(arguments)
     for recipe in options.recipes:
         if recipe not in RECIPES:
@@ -124,22 +164,43 @@ def main(arguments=None):
     except ValueError as error:
         sys.exit(str(error))
     finished = set(rows[KEY].itertuples(index=False, name=None))
-    jobs = [(recipe, seed, options.epochs or RECIPES[recipe][1]) for seed in options.seeds for recipe in options.recipes]
+    jobs = [
+        (recipe, seed, options.epochs or RECIPES[recipe][1])
+        for seed in options.seeds
+        for recipe in options.recipes
+    ]
     jobs = [job for job in dict.fromkeys(jobs) if job not in finished]
     on_ray = options.ray or options.ray_address
     results = run_on_ray(jobs, options.ray_address) if on_ray else run_here(jobs)
-    with tqdm(total=len(jobs), unit="run", desc=" ".join(map(str, jobs[0])) if jobs else "all runs are finished") as bar:
+    with tqdm(
+        total=len(jobs),
+        unit="run",
+        desc=" ".join(map(str, jobs[0])) if jobs else "all runs are finished",
+    ) as bar:
         try:
             for job, row in results:
-                row = {**dict(zip(KEY, job)), "code": code_version(job[0]), "machine": machine(), **row}
-                rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True) if len(rows) else pd.DataFrame([row])
+                row = {
+                    **dict(zip(KEY, job)),
+                    "code": code_version(job[0]),
+                    "machine": machine(),
+                    **row,
+                }
+                rows = (
+                    pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
+                    if len(rows)
+                    else pd.DataFrame([row])
+                )
                 write_rows(rows[COLUMNS], options.csv)
                 bar.update()
                 bar.set_description(f"finished {' '.join(map(str, job))}: {row['accuracy']:.2%}")
         except Exception as error:  # whatever it is, say first that nothing is lost
-            sys.exit(f"a run failed ({type(error).__name__}: {error}); the finished ones are kept in {options.csv}. Start again to go on.")
+            sys.exit(
+                f"a run failed ({type(error).__name__}: {error}); the finished ones are kept in {options.csv}. Start again to go on."
+            )
         except KeyboardInterrupt:
-            sys.exit(f"\ninterrupted; the finished runs are kept in {options.csv}. Start again to go on.")
+            sys.exit(
+                f"\ninterrupted; the finished runs are kept in {options.csv}. Start again to go on."
+            )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Fifteen kinds are those that MNIST-C chose (Mu and Gilmer 2019, https://arxiv.or
 SciPy alone; low contrast, thin and thick strokes are added. Severity 2 is meant to be about as hard as theirs. All functions take one float image (28, 28), 0 to 1, white ink on black, the severity as a number from 1 to 3
 and a NumPy random generator, and return an image of the same kind.
 """
+
 import numpy as np
 from scipy import ndimage
 
@@ -42,14 +43,17 @@ def glass_blur(image, severity, rng):
     image = ndimage.gaussian_filter(image, sigma)
     for row, column in list(np.ndindex(26, 26))[::-1] * 2:
         if rng.random() < 0.5:
-            here, there = (row + 1, column + 1), (row + rng.integers(0, 2), column + rng.integers(0, 2))
+            here, there = (
+                (row + 1, column + 1),
+                (row + rng.integers(0, 2), column + rng.integers(0, 2)),
+            )
             image[here], image[there] = image[there], image[here]
     return ndimage.gaussian_filter(image, sigma)
 
 
 def motion_blur(image, severity, rng):
     steps, angle = np.linspace(0, [5, 7, 9][severity - 1], 12), rng.uniform(-np.pi / 4, np.pi / 4)
-    weights = np.exp(-steps**2 / 18)
+    weights = np.exp(-(steps**2) / 18)
     moved = [ndimage.shift(image, (s * np.sin(angle), s * np.cos(angle)), order=1) for s in steps]
     return np.average(moved, axis=0, weights=weights)
 
@@ -85,7 +89,10 @@ def stripe(image, severity, rng):
 
 
 def fog(image, severity, rng):
-    grids = [ndimage.zoom(rng.random((n, n)), 28 / n, order=1, mode="nearest", grid_mode=True) / n for n in (2, 4, 7, 14)]
+    grids = [
+        ndimage.zoom(rng.random((n, n)), 28 / n, order=1, mode="nearest", grid_mode=True) / n
+        for n in (2, 4, 7, 14)
+    ]
     cloud = sum(grids) - sum(grids).min()
     thickness = [0.6, 1.0, 1.5][severity - 1]
     return (image + thickness * cloud / cloud.max()) / (1 + thickness / 2)
@@ -93,13 +100,18 @@ def fog(image, severity, rng):
 
 def spatter(image, severity, rng):
     drops = ndimage.gaussian_filter(rng.normal(size=image.shape), 1.2)
-    drops = ndimage.gaussian_filter((drops > np.quantile(drops, [0.94, 0.9, 0.86][severity - 1])) * 1.0, 0.5)
+    drops = ndimage.gaussian_filter(
+        (drops > np.quantile(drops, [0.94, 0.9, 0.86][severity - 1])) * 1.0, 0.5
+    )
     return np.maximum(image, drops)
 
 
 def dotted_line(image, severity, rng):
-    line = stroke(np.zeros_like(image), np.array([[rng.uniform(0, 27), 0], [rng.uniform(0, 27), 27]]),
-                  [0.6, 1.0, 1.3][severity - 1])
+    line = stroke(
+        np.zeros_like(image),
+        np.array([[rng.uniform(0, 27), 0], [rng.uniform(0, 27), 27]]),
+        [0.6, 1.0, 1.3][severity - 1],
+    )
     return np.maximum(image, np.where(COLUMNS // 2 % 2, line, 0))
 
 
@@ -113,7 +125,9 @@ def zigzag(image, severity, rng):
 def edges(image, severity, rng):
     smooth = ndimage.gaussian_filter(image, [0.7, 1.0, 1.2][severity - 1])
     slope = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1))
-    ridge = (slope >= ndimage.maximum_filter(slope, size=(1, 3))) | (slope >= ndimage.maximum_filter(slope, size=(3, 1)))
+    ridge = (slope >= ndimage.maximum_filter(slope, size=(1, 3))) | (
+        slope >= ndimage.maximum_filter(slope, size=(3, 1))
+    )
     return (ridge & (slope > 0.6)) * 1.0
 
 
@@ -123,11 +137,31 @@ def thin(image, severity, rng):
 
 
 def thick(image, severity, rng):
-    return image + [0.5, 1.0, 1.0][severity - 1] * (ndimage.grey_dilation(image, size=(2, 3, 4)[severity - 1]) - image)
+    return image + [0.5, 1.0, 1.0][severity - 1] * (
+        ndimage.grey_dilation(image, size=(2, 3, 4)[severity - 1]) - image
+    )
 
 
-KINDS = [shot_noise, impulse_noise, glass_blur, motion_blur, shear, scale, rotate, translate, brightness, low_contrast, stripe,
-         fog, spatter, dotted_line, zigzag, edges, thin, thick]
+KINDS = [
+    shot_noise,
+    impulse_noise,
+    glass_blur,
+    motion_blur,
+    shear,
+    scale,
+    rotate,
+    translate,
+    brightness,
+    low_contrast,
+    stripe,
+    fog,
+    spatter,
+    dotted_line,
+    zigzag,
+    edges,
+    thin,
+    thick,
+]
 
 
 def corrupt(images, kind, severity, seed=0):

@@ -1,4 +1,5 @@
 """What the tests share: the saved notebook, its cells as code to call, and headless runs of the whole of it."""
+
 import gzip
 import json
 import os
@@ -42,7 +43,9 @@ def outputs(notebook):
 def model_card_examples():
     """Return the Python code that models/README.md gives for each file: {"keras": ..., "onnx": ..., "tflite": ...}."""
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "models" / "README.md").read_text(), re.S)
-    return {re.search(r"mnist_cnn\.(keras|onnx|tflite)", example)[1]: example for example in examples}
+    return {
+        re.search(r"mnist_cnn\.(keras|onnx|tflite)", example)[1]: example for example in examples
+    }
 
 
 def run_cells(*wanted, **parameters):
@@ -67,12 +70,26 @@ def copy_project(folder):
     return folder
 
 
-def start_notebook(folder, output, epochs=1, cwd=None, prefix=(), **environment):
-    """Start papermill on the notebook copied to ``folder``; return the running process."""
+def start_notebook(folder, output, parameters, prefix=(), **environment):
+    """Start papermill on the notebook copied to ``folder`` with ``parameters``; return the running process."""
+    options = [text for name, value in parameters.items() for text in ("-p", name, str(value))]
     return subprocess.Popen(
-        [*prefix, sys.executable, "-m", "papermill", "--no-progress-bar", folder / "notebooks" / "mnist_cnn.ipynb",
-         folder / output, "-p", "EPOCHS", str(epochs)], cwd=cwd or folder / "notebooks",
-        env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        [
+            *prefix,
+            sys.executable,
+            "-m",
+            "papermill",
+            "--no-progress-bar",
+            folder / "notebooks" / "mnist_cnn.ipynb",
+            folder / output,
+            *options,
+        ],
+        cwd=folder / "notebooks",
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def collect_notebook(process):
@@ -87,7 +104,9 @@ def mount_namespace():
     """Return the command that gives another one mounts of its own; skip the test where that is impossible."""
     command = ["unshare", "--mount"] + ["--map-root-user"] * (os.geteuid() != 0)
     try:
-        subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=True, capture_output=True)
+        subprocess.run(
+            [*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=True, capture_output=True
+        )
     except (OSError, subprocess.CalledProcessError):
         reason = "needs `unshare --mount`, to mount a small or a read-only disk for one process: run it on Linux"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
@@ -116,20 +135,58 @@ def trained():
     """The folder in which nbval has executed the notebook with its default parameters, model included."""
     folder = ROOT / "build" / "test"
     if not (folder / "models" / "mnist_cnn.json").exists():
-        pytest.fail("no freshly trained model in build/test/models: run `make test`, which executes the notebook first")
+        pytest.fail(
+            "no freshly trained model in build/test/models: run `make test`, which executes the notebook first"
+        )
     return folder
+
+
+@pytest.fixture(scope="session")
+def run_lesson(trained, tmp_path_factory):
+    """A function that executes the lesson in this process, each cell so many ``times``, with nbval's trained weights.
+
+    It changes the working directory, to the notebooks/ of a project of its own, with the ``patch`` that it is given.
+    """
+    import keras
+    from checks import CHECKS
+    from lesson import Lesson
+
+    weights = keras.models.load_model(trained / "models" / "mnist_cnn.keras").get_weights()
+
+    def run(patch, times):
+        patch.chdir(copy_project(tmp_path_factory.mktemp("lesson") / "project") / "notebooks")
+        return Lesson(weights, CHECKS, times)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def lesson(run_lesson):
+    """The lesson, executed in this process with the weights that nbval's run has trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield run_lesson(patch, times=1)
 
 
 @pytest.fixture(scope="module")
 def chromium():
     """A running headless Chromium; where there is none, the test is skipped, but fails in continuous integration."""
-    path = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    path = next(
+        filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
+    )
     if not path:
         reason = "needs Chromium or Chrome: install it (Debian: apt install chromium)"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
         yield browser
         browser.close()
 
@@ -144,5 +201,11 @@ def fashion_mnist():
 
     def read(name, skip):
         return np.frombuffer(gzip.open(folder / name).read(), np.uint8, offset=skip)
-    return [(read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28), read(f"{part}-labels-idx1-ubyte.gz", 8))
-            for part in ["train", "t10k"]]
+
+    return [
+        (
+            read(f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28),
+            read(f"{part}-labels-idx1-ubyte.gz", 8),
+        )
+        for part in ["train", "t10k"]
+    ]

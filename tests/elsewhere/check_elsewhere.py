@@ -1,0 +1,101 @@
+"""The notebook alone in an empty folder: with Colab's versions, and with the core packages only.
+
+Only `.ci/run` runs this file, for its environments take minutes to install, and the newest core
+packages are other ones next month. To run it by hand, after `make test`:
+
+    .venv/bin/python -m pytest tests/elsewhere/check_elsewhere.py
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import NOTEBOOK, ROOT, outputs, read_notebook
+
+KERAS_HASH = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+
+
+def run(*command, **options):
+    """Run ``command``; where it fails, show what it printed."""
+    process = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+    )
+    assert process.returncode == 0, process.stdout[-5000:]
+    return process.stdout
+
+
+def install(requirements):
+    """Return the Python of a new environment with ``requirements``, and MNIST in Keras's cache."""
+    folder = ROOT / "build" / "elsewhere" / requirements.stem
+    run(sys.executable, "-m", "venv", "--clear", folder)
+    python = folder / "bin" / "python"
+    run(
+        python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements
+    )
+    # Where there is no network, Keras cannot download MNIST. Its file has the same arrays as
+    # data/mnist.npz in other bytes: tell this one Keras to expect ours, and put it in its cache.
+    [loader] = folder.glob("lib/python*/site-packages/keras/src/datasets/mnist.py")
+    text, data = loader.read_text(), ROOT / "data" / "mnist.npz"
+    assert KERAS_HASH in text
+    loader.write_text(text.replace(KERAS_HASH, hashlib.sha256(data.read_bytes()).hexdigest()))
+    cache = folder / "home" / ".keras" / "datasets"
+    cache.mkdir(parents=True)
+    shutil.copy(data, cache)
+    return python
+
+
+def execute(python, folder):
+    """Execute the notebook, one epoch of it, alone in ``folder``; return its text and its errors."""
+    folder.mkdir()
+    home = python.parent.parent / "home"
+    path = folder / "mnist_cnn.ipynb"
+    prepare = [ROOT / "tools" / "run_notebook.py", NOTEBOOK, path, "--prepare-only"]
+    run(sys.executable, *prepare, "-p", "EPOCHS", "1")
+    nbconvert = ["nbconvert", "--to", "notebook", "--execute", "--allow-errors", "--inplace"]
+    settings = {"PATH": os.environ["PATH"], "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    run(python, "-m", *nbconvert, path.name, cwd=folder, env={"HOME": str(home), **settings})
+    found = outputs(read_notebook(path))
+    text = "\n".join(o.get("text", "") + o.get("evalue", "") for o in found)
+    return SimpleNamespace(text=text, errors=[o.evalue for o in found if o.output_type == "error"])
+
+
+def advised(text):
+    """Return the packages that ``text`` says to install."""
+    names = re.findall(r"pip install ((?:[a-z][\w-]* ?)+)", text)
+    return sorted({name for line in names for name in line.split()})
+
+
+@pytest.fixture(scope="module", params=["colab", "core"])
+def alone(request, tmp_path_factory):
+    """The notebook executed alone in one of the environments."""
+    if request.param == "colab" and sys.version_info >= (3, 13):
+        pytest.skip("Colab's packages are for Python 3.12 and 3.11")
+    python = install(Path(__file__).with_name(f"{request.param}.txt"))
+    folder = tmp_path_factory.mktemp(request.param) / "alone"
+    run = execute(python, folder)
+    return SimpleNamespace(name=request.param, python=python, folder=folder, run=run)
+
+
+def test_it_saves_the_model_and_says_what_it_lacks(alone):
+    assert (alone.folder / "models" / "mnist_cnn.keras").stat().st_size > 100_000
+    if alone.name == "colab":
+        assert not alone.run.errors
+    else:  # Parts I and II run
+        assert alone.run.errors[0].startswith("Part IV needs SciPy: `%pip install scipy`")
+
+
+def test_what_it_says_to_install_is_enough(alone):
+    """With the packages that the first run asks for, a second one leaves every file."""
+    packages = advised(alone.run.text)
+    assert packages, "without the exporters it is to say what to install"
+    run(alone.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+    again = alone.folder.with_name("again")
+    assert not execute(alone.python, again).errors
+    for ending in ["keras", "onnx", "tflite"]:
+        assert (again / "models" / f"mnist_cnn.{ending}").stat().st_size > 100_000, ending

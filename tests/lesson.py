@@ -1,0 +1,122 @@
+"""The notebook executed in this process, cell by cell, without its long training; and its cells changed.
+
+`Lesson` runs all cells once and keeps the state before each of them. `Lesson.run` starts from such a state with one
+cell changed. The weights of Part II come from the run that nbval has just made, so that no test trains for minutes.
+"""
+
+import ast
+import contextlib
+import io
+
+import keras
+import matplotlib
+import matplotlib.pyplot as plt
+from conftest import code_cells, read_notebook, tags
+
+matplotlib.use("agg")
+TEST_IMAGES = 3_000  # of the 10,000, for speed
+PARAMETERS = {"VALIDATION_SIZE": 1_000}
+
+
+class State:
+    """What the cells have left so far: their ``names``, and by each cell's tags what it printed, drew and fitted."""
+
+    def __init__(self, names=(), printed=(), figures=(), fits=()):
+        self.names, self.printed, self.figures, self.fits = map(
+            dict, (names, printed, figures, fits)
+        )
+
+    def copy(self):
+        return State(self.names, self.printed, self.figures, self.fits)
+
+    def __getattr__(self, name):
+        try:
+            return self.names[name]
+        except KeyError:
+            raise AttributeError(f"the lesson has no {name}") from None
+
+
+class Lesson:
+    """The code cells of the notebook, the state before each, and by its name what each of the ``checks`` found."""
+
+    def __init__(self, weights, checks, times):
+        self.cells, self.weights, self.before, self.found = (
+            code_cells(read_notebook()),
+            weights,
+            [],
+            {},
+        )
+        self.original_fit = keras.Model.fit
+        state = State()
+        for n, cell in enumerate(self.cells):
+            self.before.append(state.copy())
+            for _ in range(times):
+                self.execute(cell.source, tags(cell), n, state)
+            for name, (tag, check) in checks.items():
+                if tag in tags(cell):
+                    try:
+                        self.found[name] = check(state)
+                    except Exception as error:
+                        self.found[name] = error
+        self.after = state
+        self.trained = [(network, network.get_weights()) for network in (state.model, state.robust)]
+
+    def run(self, old, new, until):
+        """Replace ``old`` by ``new`` in the one cell that has it, run to the cell tagged ``until``, return the state."""
+        [start] = [n for n, cell in enumerate(self.cells) if old in cell.source]
+        assert self.cells[start].source.count(old) == 1
+        for network, weights in self.trained:  # a mutation before this one may have changed them
+            network.set_weights(weights)
+        state = self.before[start].copy()
+        end = next(n for n, cell in enumerate(self.cells) if until in tags(cell))
+        assert end >= start, f"{until} comes before the change"
+        for n in range(start, end + 1):
+            source = self.cells[n].source
+            self.execute(
+                source.replace(old, new) if n == start else source, tags(self.cells[n]), n, state
+            )
+        return state
+
+    def execute(self, source, cell_tags, n, state):
+        """Execute ``source``, cell ``n``, in ``state``, and keep what it prints and draws."""
+        names, printed, figures, fits = state.names, io.StringIO(), [], []
+
+        def fit(model, x, *arguments, **options):
+            fits.append((model, x, arguments, dict(options)))
+            options["epochs"] = 1
+            if arguments:  # arrays: Part I, and the exercises
+                return self.original_fit(model, x[:10_000], arguments[0][:10_000], **options)
+            history = self.original_fit(model, x.take(2), **options)
+            model.set_weights(self.weights)
+            return history
+
+        keras.Model.fit = fit
+        if "display" in names:
+            names["display"] = lambda figure, metadata=None, raw=False: figures.append((
+                figure,
+                metadata,
+            ))
+        tree = ast.parse(source)
+        value = None
+        if isinstance(tree.body[-1], ast.Expr) and not source.endswith(";"):
+            value = ast.Expression(tree.body.pop().value)
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(compile(tree, f"<cell {n + 1}>", "exec"), names)
+                if value:
+                    result = eval(compile(value, f"<cell {n + 1}>", "eval"), names)
+                    print("" if result is None else result)
+        finally:
+            keras.Model.fit = self.original_fit
+            plt.close("all")
+        if "parameters" in cell_tags:
+            names.update(PARAMETERS)
+        if "data" in cell_tags:
+            names["test_images"] = names["test_images"][:TEST_IMAGES]
+            names["test_labels"] = names["test_labels"][:TEST_IMAGES]
+        for tag in cell_tags:
+            state.printed[tag], state.figures[tag], state.fits[tag] = (
+                printed.getvalue(),
+                figures,
+                fits,
+            )
