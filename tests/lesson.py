@@ -21,13 +21,20 @@ PARAMETERS = {"VALIDATION_SIZE": 1_000}
 class State:
     """What the cells have left so far: their ``names``, and by each cell's tags what it printed, drew and fitted."""
 
-    def __init__(self, names=(), printed=(), figures=(), fits=()):
-        self.names, self.printed, self.figures, self.fits = map(
-            dict, (names, printed, figures, fits)
-        )
+    def __init__(self):
+        self.names, self.printed, self.figures, self.fits = {}, {}, {}, {}
+
+    def load(self, other):
+        """Become like ``other``. The dict of names stays the same one: the lesson's functions look their names up in it."""
+        for mine, its in zip(vars(self).values(), vars(other).values()):
+            mine.clear()
+            mine.update(its)
 
     def copy(self):
-        return State(self.names, self.printed, self.figures, self.fits)
+        """Return a snapshot of this state."""
+        snapshot = State()
+        snapshot.load(self)
+        return snapshot
 
     def __getattr__(self, name):
         try:
@@ -40,52 +47,55 @@ class Lesson:
     """The code cells of the notebook, the state before each, and by its name what each of the ``checks`` found."""
 
     def __init__(self, weights, checks, times):
-        self.cells, self.weights, self.before, self.found = (
-            code_cells(read_notebook()),
-            weights,
-            [],
-            {},
-        )
+        self.cells, self.weights = code_cells(read_notebook()), weights
+        self.state, self.before, self.found = State(), [], {}
         self.original_fit = keras.Model.fit
-        state = State()
         for n, cell in enumerate(self.cells):
-            self.before.append(state.copy())
+            self.before.append(self.state.copy())
             for _ in range(times):
-                self.execute(cell.source, tags(cell), n, state)
+                self.execute(cell.source, n)
             for name, (tag, check) in checks.items():
                 if tag in tags(cell):
                     try:
-                        self.found[name] = check(state)
+                        self.found[name] = check(self.state)
                     except Exception as error:
                         self.found[name] = error
-        self.after = state
-        self.trained = [(network, network.get_weights()) for network in (state.model, state.robust)]
+        self.before.append(self.state.copy())
+        self.trained = [
+            (self.state.names[name], self.state.names[name].get_weights())
+            for name in ("model", "robust")
+        ]
+
+    def go_back(self, n=-1):
+        """Return the state before cell ``n``; -1 is the end of the lesson."""
+        self.state.load(self.before[n])
+        for network, weights in self.trained:  # whatever has been done with them since
+            network.set_weights(weights)
+        return self.state
 
     def run(self, old, new, until):
         """Replace ``old`` by ``new`` in the one cell that has it, run to the cell tagged ``until``, return the state."""
         [start] = [n for n, cell in enumerate(self.cells) if old in cell.source]
         assert self.cells[start].source.count(old) == 1
-        for network, weights in self.trained:  # a mutation before this one may have changed them
-            network.set_weights(weights)
-        state = self.before[start].copy()
         end = next(n for n, cell in enumerate(self.cells) if until in tags(cell))
         assert end >= start, f"{until} comes before the change"
-        for n in range(start, end + 1):
-            source = self.cells[n].source
-            self.execute(
-                source.replace(old, new) if n == start else source, tags(self.cells[n]), n, state
-            )
-        return state
+        self.go_back(start)
+        self.execute(self.cells[start].source.replace(old, new), start)
+        for n in range(start + 1, end + 1):
+            self.execute(self.cells[n].source, n)
+        return self.state
 
-    def execute(self, source, cell_tags, n, state):
-        """Execute ``source``, cell ``n``, in ``state``, and keep what it prints and draws."""
+    def execute(self, source, n):
+        """Execute ``source`` as cell ``n``, and keep what it prints and draws."""
+        state, cell_tags = self.state, tags(self.cells[n])
         names, printed, figures, fits = state.names, io.StringIO(), [], []
 
         def fit(model, x, *arguments, **options):
             fits.append((model, x, arguments, dict(options)))
             options["epochs"] = 1
-            if arguments:  # arrays: Part I, and the exercises
-                return self.original_fit(model, x[:10_000], arguments[0][:10_000], **options)
+            if arguments:  # arrays, in Part I
+                labels, *others = arguments
+                return self.original_fit(model, x[:10_000], labels[:10_000], *others, **options)
             history = self.original_fit(model, x.take(2), **options)
             model.set_weights(self.weights)
             return history

@@ -102,8 +102,8 @@ MUTATIONS = {
         "optimizer is SGD",
     ),
     "SGD in Part II": (
-        "keras.optimizers.Adam(",
-        "keras.optimizers.SGD(",
+        "keras.optimizers.Adam(schedule, beta_1=0.8, beta_2=0.99)",
+        "keras.optimizers.SGD(schedule)",
         "part_two_trains_the_same_layers_anew",
         "optimizer is SGD",
     ),
@@ -287,9 +287,9 @@ MUTATIONS = {
         "every_mistake_is_shown",
         "not those that people disputed",
     ),
-    "second guesses counted among all": (
-        "second[mistakes] == test_labels[mistakes]",
-        "second == test_labels",
+    "second guesses miscounted": (
+        "np.sum(second[mistakes] == test_labels[mistakes])",
+        "len(mistakes)",
         "every_mistake_is_shown",
         "right second guesses and disputed labels are",
     ),
@@ -450,7 +450,10 @@ def paste_another_picture(notebook):
         (ignore_one_more, saved_checks.test_exactly_these_cells_are_not_compared),
         (store_a_warning, saved_checks.test_no_error_and_no_noise_is_stored),
         (drop_a_description, saved_checks.test_every_figure_has_a_text_alternative),
-        (paste_another_picture, saved_checks.test_picture_on_top_is_the_one_that_the_notebook_drew),
+        (
+            paste_another_picture,
+            saved_checks.test_pictures_shown_ahead_are_those_that_the_notebook_drew,
+        ),
     ],
     ids=lambda function: function.__name__,
 )

@@ -1,6 +1,5 @@
 """A save that fails loses nothing: the older model stays whole, and a failing export costs that format alone."""
 
-import copy
 import json
 import subprocess
 import sys
@@ -78,7 +77,7 @@ def test_alone_it_saves_beside_itself(cell, tmp_path, monkeypatch):
 def test_killed_while_saving(lesson, cell, models):
     """kill -9 while a child process saves again and again: what is in place can always be loaded."""
     small = models / "small.keras"
-    lesson.after.model.save(small)
+    lesson.go_back().model.save(small)
     code = f"""
 import keras, os, random, signal, sys, time
 model, cell = keras.models.load_model({str(small)!r}), {cell("save-plain")!r}
@@ -106,7 +105,7 @@ print(len([name for name in os.listdir("../models") if name.startswith("unfinish
 def test_a_failing_export_costs_that_format_alone(
     lesson, cell, models, monkeypatch, capsys, broken
 ):
-    names = copy.copy(lesson.after.names)
+    names = lesson.go_back().names
     names["MODELS"] = str(models)
     names["robust"].save(models / "mnist_cnn.keras")
     if broken == "export":  # as where Keras's exporter wants something else than it gets

@@ -1,7 +1,7 @@
 """The notebook alone in an empty folder: with Colab's versions, and with the core packages only.
 
-Only `.ci/run` runs this file, for its environments take minutes to install, and the newest core
-packages are other ones next month. To run it by hand, after `make test`:
+Not part of `make test`: its environments take minutes to install, and the newest core packages are
+other ones next month. To run it by hand, after `make test`:
 
     .venv/bin/python -m pytest tests/elsewhere/check_elsewhere.py
 """
