@@ -71,8 +71,8 @@ def test_interrupted_run_resumes_and_repeats_nothing(sequential):
 
 def test_a_row_holds_what_it_promises(sequential):
     rows, _ = sequential
-    assert rows.accuracy.between(0.97, 1).all() and rows.accuracy.nunique() == 2
-    assert rows.ece.between(0, 0.03).all() and rows.nll.between(0.02, 0.15).all()
+    assert rows.accuracy.between(0.95, 1).all() and rows.accuracy.nunique() == 2
+    assert rows.ece.between(0, 0.03).all() and rows.nll.between(0.02, 0.2).all()
     errors = rows.filter(like="error_")
     assert (
         errors.shape[1] == 18 and (errors.mean(axis=1) - rows.corruption_error).abs().max() < 1e-12
