@@ -17,11 +17,11 @@ from conftest import (
 SMALL = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 2, "VALIDATION_SIZE": 1_000}
 POOR = {
     "one filter": {"FILTERS_1": 1, "FILTERS_2": 1, "EPOCHS": 1, "VALIDATION_SIZE": 100},
-    "one step": {
+    "two steps": {
         "FILTERS_1": 2,
         "FILTERS_2": 2,
         "EPOCHS": 1,
-        "VALIDATION_SIZE": 50_000,
+        "VALIDATION_SIZE": 100,
         "BATCH_SIZE": 50_000,
     },
     "one image": {"FILTERS_1": 2, "FILTERS_2": 2, "EPOCHS": 1, "VALIDATION_SIZE": 1},
