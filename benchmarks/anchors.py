@@ -1,8 +1,9 @@
 """The recipes that this project compares itself with, each written from its published description.
 
-Each function trains on MNIST's 60,000 training images, given as uint8 arrays x (n, 28, 28) and y (n,), with the
-int ``seed`` for ``epochs`` epochs, and returns a function that gives probabilities (m, 10) for uint8 images (m, 28, 28), and
-the seconds that training took: from the arrays in memory to trained weights, whatever the library does in between included.
+Each function trains on MNIST's 60,000 training images, given as uint8 arrays x (n, 28, 28) and y
+(n,), with the int ``seed`` for ``epochs`` epochs, and returns a function that gives probabilities
+(m, 10) for uint8 images (m, 28, 28), and the seconds that training took: from the arrays in memory
+to trained weights, whatever the library does in between included.
 """
 
 import time
@@ -11,7 +12,9 @@ import numpy as np
 
 
 def keras_example(x, y, seed, epochs):
-    """Train Keras's "Simple MNIST convnet": 15 epochs of Adam, 10 % held back (keras.io/examples/vision/mnist_convnet)."""
+    """Train Keras's "Simple MNIST convnet": 15 epochs of Adam, 10 % held back
+    (keras.io/examples/vision/mnist_convnet).
+    """
     import keras
     from keras import layers
 
@@ -37,7 +40,9 @@ def keras_example(x, y, seed, epochs):
 
 
 def pytorch_example(x, y, seed, epochs):
-    """Train PyTorch's "Basic MNIST example": 14 epochs of Adadelta (github.com/pytorch/examples, mnist)."""
+    """Train PyTorch's "Basic MNIST example": 14 epochs of Adadelta (github.com/pytorch/examples,
+    mnist).
+    """
     import torch
     from torch import nn
 
@@ -67,7 +72,9 @@ def pytorch_example(x, y, seed, epochs):
 
 
 def train_mnist_fast(x, y, seed, epochs):
-    """Train the last recipe of train_mnist_fast: one epoch, one-cycle Adam (github.com/tuomaso/train_mnist_fast)."""
+    """Train the last recipe of train_mnist_fast: one epoch, one-cycle Adam
+    (github.com/tuomaso/train_mnist_fast).
+    """
     import torch
     from torch import nn
 
@@ -98,7 +105,9 @@ def train_mnist_fast(x, y, seed, epochs):
 
 
 def standardise(x):
-    """Return uint8 images (n, 28, 28) as a float32 tensor (n, 1, 28, 28) with MNIST's mean 0 and deviation 1."""
+    """Return uint8 images (n, 28, 28) as a float32 tensor (n, 1, 28, 28) with MNIST's mean 0 and
+    deviation 1.
+    """
     import torch
 
     return (torch.from_numpy(x)[:, None].float() / 255 - 0.1307) / 0.3081

@@ -1,7 +1,9 @@
-"""Measure this notebook's recipes and published ones side by side: `make bench`, or python benchmarks/bench.py --help.
+"""Measure this notebook's recipes and published ones side by side: `make bench`, or python
+benchmarks/bench.py --help.
 
-Runs are interleaved (all recipes with one seed, then with the next), each in a fresh process. Every finished run is a row of the
-CSV file at once; started again, the benchmark goes on where it was interrupted.
+Runs are interleaved (all recipes with one seed, then with the next), each in a fresh process. Every
+finished run is a row of the CSV file at once; started again, the benchmark goes on where it was
+interrupted.
 """
 
 import argparse
@@ -23,7 +25,7 @@ COLUMNS = [*KEY, "code", "machine", *MEASURES]
 
 
 def machine():
-    """Return this machine's processor, its widest vector instructions and number of cores as text."""
+    """Return this machine's processor, its vector instructions and number of cores as text."""
     try:
         description = Path("/proc/cpuinfo").read_text()
         name = re.search(r"model name\s*: (.+)", description)[1]
@@ -41,9 +43,11 @@ def machine():
 
 
 def read_rows(path, recipes):
-    """Return the finished runs in ``path`` as a table with the columns COLUMNS, empty if there is no such file.
+    """Return the finished runs in ``path`` as a table with the columns COLUMNS, empty if there is
+    no such file.
 
-    Raises ValueError if the file is not this benchmark's, or holds rows of ``recipes`` measured with other code.
+    Raises ValueError if the file is not this benchmark's, or holds rows of ``recipes`` measured
+    with other code.
     """
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
@@ -62,8 +66,9 @@ def read_rows(path, recipes):
         codes = set(rows.code[rows.recipe == recipe]) - {code_version(recipe)}
         if codes:
             raise ValueError(
-                f"{path} holds rows of {recipe} that were measured with another version of its code "
-                f"({', '.join(codes)}): delete these rows, or name another file with --csv."
+                f"{path} holds rows of {recipe} that were measured with another version "
+                f"of its code ({', '.join(codes)}): delete these rows, or name another file "
+                "with --csv."
             )
     return rows
 
@@ -78,7 +83,7 @@ def write_rows(rows, path):
 
 
 def quiet():
-    """Send the messages of a run's process, and of the kernel that it starts, to build/bench.log."""
+    """Send the messages of a run's process, and of its kernel, to build/bench.log."""
     log = ROOT / "build" / "bench.log"
     log.parent.mkdir(exist_ok=True)
     with open(log, "a") as file:
@@ -86,14 +91,17 @@ def quiet():
 
 
 def run_here(jobs):
-    """Yield (job, row) for each (recipe, seed, epochs) in ``jobs``, one after the other, each in a fresh process."""
+    """Yield (job, row) for each (recipe, seed, epochs) in ``jobs``, one after the other, each in a
+    fresh process.
+    """
     with ProcessPoolExecutor(1, get_context("spawn"), quiet, max_tasks_per_child=1) as pool:
         for job in jobs:
             yield job, pool.submit(measure, *job).result()
 
 
 def run_on_ray(jobs, address):
-    """Yield (job, row) for each of ``jobs`` as it finishes on the Ray cluster at ``address`` (None: one on this machine).
+    """Yield (job, row) for each of ``jobs`` as it finishes on the Ray cluster at ``address`` (None:
+    one on this machine).
 
     A run whose worker dies is started again, up to three times.
     """
@@ -101,7 +109,8 @@ def run_on_ray(jobs, address):
         import ray
     except ImportError as error:
         raise ValueError(
-            "Ray is not installed: run `make bench-env`, then build/bench/bin/python benchmarks/bench.py."
+            "Ray is not installed: run `make bench-env`, "
+            "then build/bench/bin/python benchmarks/bench.py."
         ) from error
     ray.init(
         address=address,
@@ -195,7 +204,8 @@ def main(arguments=None):
                 bar.set_description(f"finished {' '.join(map(str, job))}: {row['accuracy']:.2%}")
         except Exception as error:  # whatever it is, say first that nothing is lost
             sys.exit(
-                f"a run failed ({type(error).__name__}: {error}); the finished ones are kept in {options.csv}. Start again to go on."
+                f"a run failed ({type(error).__name__}: {error}); the finished ones are kept in "
+                f"{options.csv}. Start again to go on."
             )
         except KeyboardInterrupt:
             sys.exit(

@@ -1,8 +1,11 @@
-"""Imperfect pictures: eighteen kinds of corruption, each in three severities, to measure robustness with.
+"""Imperfect pictures: eighteen kinds of corruption, each in three severities, to measure robustness
+with.
 
-Fifteen kinds are those that MNIST-C chose (Mu and Gilmer 2019, https://arxiv.org/abs/1906.02337), made here with NumPy and
-SciPy alone; low contrast, thin and thick strokes are added. Severity 2 is meant to be about as hard as theirs. All functions take one float image (28, 28), 0 to 1, white ink on black, the severity as a number from 1 to 3
-and a NumPy random generator, and return an image of the same kind.
+Fifteen kinds are those that MNIST-C chose (Mu and Gilmer 2019, https://arxiv.org/abs/1906.02337),
+made here with NumPy and SciPy alone; low contrast, thin and thick strokes are added. Severity 2 is
+meant to be about as hard as theirs. All functions take one float image (28, 28), 0 to 1, white ink
+on black, the severity as a number from 1 to 3 and a NumPy random generator, and return an image of
+the same kind.
 """
 
 import numpy as np
@@ -12,13 +15,17 @@ ROWS, COLUMNS = np.mgrid[:28, :28]
 
 
 def about_centre(image, matrix, shift=(0, 0)):
-    """Return ``image`` with output place p read from ``matrix`` @ p + ``shift``, both seen from the centre."""
+    """Return ``image`` with output place p read from ``matrix`` @ p + ``shift``, both seen from the
+    centre.
+    """
     matrix, centre = np.asarray(matrix, float), np.array([13.5, 13.5])
     return ndimage.affine_transform(image, matrix, centre - matrix @ centre + shift, order=1)
 
 
 def stroke(image, points, gain=1.0):
-    """Return ``image`` with a soft polyline through ``points`` (row, column), about three pixels wide."""
+    """Return ``image`` with a soft polyline through ``points`` (row, column), about three pixels
+    wide.
+    """
     for start, end in zip(points, points[1:]):
         along = end - start
         part = ((ROWS - start[0]) * along[0] + (COLUMNS - start[1]) * along[1]) / (along @ along)
@@ -165,7 +172,8 @@ KINDS = [
 
 
 def corrupt(images, kind, severity, seed=0):
-    """Return float32 ``images`` (n, 28, 28, 1), 0 to 1, each corrupted by ``kind``, one of KINDS, in its own way.
+    """Return float32 ``images`` (n, 28, 28, 1), 0 to 1, each corrupted by ``kind``, one of KINDS,
+    in its own way.
 
     Raises ValueError for a severity other than 1, 2 or 3.
     """

@@ -18,12 +18,15 @@ NOTEBOOK = ROOT / "notebooks" / "mnist_cnn.ipynb"
 SEVERITY = 2  # the one reported kind by kind
 
 
-# The tags of the notebook's cells that train, with the network that each leaves. Those that they need have the tag recipe.
+# The tags of the notebook's cells that train, with the network that each leaves. Those that they
+# need have the tag recipe.
 TRAININGS = {"train-plain": "model", "train": "robust", "one-epoch": "quick"}
 
 
 def notebook_cells():
-    """Return the notebook's code cells as pairs (tags, source); the exercise's solution has the tag one-epoch."""
+    """Return the notebook's code cells as pairs (tags, source); the exercise's solution has the tag
+    one-epoch.
+    """
     cells = nbformat.read(NOTEBOOK, 4).cells
     code = [
         (set(cell.metadata.get("tags", [])), cell.source)
@@ -36,22 +39,27 @@ def notebook_cells():
 
 
 def training_code(training):
-    """Return the sources of the notebook's cells up to the one tagged ``training``, but for other trainings."""
+    """Return the sources of the notebook's cells up to the one tagged ``training``, but for other
+    trainings.
+    """
     return [(tags, source) for tags, source in notebook_cells() if tags & {"recipe", training}]
 
 
 def notebook_function(name, **names):
-    """Return the function ``name`` that the notebook defines, with the global ``names`` that it needs."""
+    """Return the function ``name`` that the notebook defines, with the global ``names`` that it
+    needs.
+    """
     source = next(source for _, source in notebook_cells() if f"def {name}(" in source)
     exec(source, names)
     return names[name]
 
 
 def notebook(x, y, seed, epochs, training, **parameters):
-    """Train by executing the notebook's own cells with other ``parameters``; like the functions in anchors.py.
+    """Train by executing the notebook's own cells with other ``parameters``; like the functions in
+    anchors.py.
 
-    ``training`` is the tag of the cell that trains. The notebook loads the images itself, so ``x`` and ``y``
-    are not used.
+    ``training`` is the tag of the cell that trains. The notebook loads the images itself, so ``x``
+    and ``y`` are not used.
     """
     import keras
     from nbclient import NotebookClient
@@ -61,7 +69,10 @@ def notebook(x, y, seed, epochs, training, **parameters):
         sources = []
         for tags, source in training_code(training):
             if training in tags:
-                source = f"import time; start = time.perf_counter()\n{source}\nseconds = time.perf_counter() - start"
+                source = (
+                    "import time; start = time.perf_counter()\n"
+                    f"{source}\nseconds = time.perf_counter() - start"
+                )
             sources.append(source)
             if "parameters" in tags:
                 sources.extend(f"{name} = {value!r}" for name, value in parameters.items())
@@ -109,22 +120,30 @@ MEASURES = [
 ]
 
 
-def code_version(recipe):
-    """Return a digest of the code that ``recipe`` runs: rows with different digests must not be mixed.
+def bare(source):
+    """Return ``source`` without comments, docstrings and line breaks of its own."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node):
+            del node.body[0]
+    return ast.unparse(tree)
 
-    Comments and the way that lines are broken do not count.
-    """
+
+def code_version(recipe):
+    """Return a digest of the code that ``recipe`` runs: rows with others must not be mixed in."""
     train, _, parameters = RECIPES[recipe]
     if train is notebook:
         sources = [source for _, source in training_code(parameters["training"])]
     else:
         sources = [inspect.getsource(train)]
-    code = [ast.unparse(ast.parse(source)) for source in [*sources, inspect.getsource(corruptions)]]
+    code = [bare(source) for source in [*sources, inspect.getsource(corruptions)]]
     return hashlib.sha256("".join([*code, str(parameters)]).encode()).hexdigest()[:12]
 
 
 def corrupted_images(images, kind):
-    """Return uint8 ``images`` (n, 28, 28) corrupted by ``kind`` at SEVERITY; made once and kept in build/."""
+    """Return uint8 ``images`` (n, 28, 28) corrupted by ``kind`` at SEVERITY; made once and kept in
+    build/.
+    """
     digest = hashlib.sha256(images.tobytes() + inspect.getsource(corruptions).encode()).hexdigest()[
         :12
     ]
@@ -139,7 +158,8 @@ def corrupted_images(images, kind):
 
 
 def calibration_error(probabilities, labels, bins=15):
-    """Return the expected calibration error, 0 to 1, of ``probabilities`` (n, 10) for ``labels`` (n,).
+    """Return the expected calibration error, 0 to 1, of ``probabilities`` (n, 10) for ``labels``
+    (n,).
 
     The ``bins`` have equal width (Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2).
     """
@@ -150,10 +170,12 @@ def calibration_error(probabilities, labels, bins=15):
 
 
 def measure(recipe, seed, epochs):
-    """Train ``recipe`` with ``seed`` for ``epochs`` and return its row: a dict with the keys MEASURES.
+    """Train ``recipe`` with ``seed`` for ``epochs`` and return its row: a dict with the keys
+    MEASURES.
 
-    Accuracy and errors are shares, ``nll`` in nats, ``fit_seconds`` the training
-    alone, ``peak_memory_mb`` that of the training process. To be called in a fresh process, for the memory's sake.
+    Accuracy and errors are shares, ``nll`` in nats, ``fit_seconds`` the training alone,
+    ``peak_memory_mb`` that of the training process. To be called in a fresh process, for the
+    memory's sake.
     """
     from sklearn.metrics import log_loss
 

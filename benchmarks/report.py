@@ -1,6 +1,7 @@
 """Turn a CSV file of the benchmark into tables and a plot: python benchmarks/report.py results.csv.
 
-Of benchmarks/results.csv it also writes the tables into README.md and benchmarks/README.md, between their marks.
+Of benchmarks/results.csv it also writes the tables into README.md and benchmarks/README.md, between
+their marks.
 """
 
 import sys
@@ -39,9 +40,11 @@ def spread(values, scale=1.0, digits=2):
 
 
 def recipes_with_runs(rows):
-    """Yield each recipe's name, its runs on the machine that ran most of them, and its time beside Keras's example there.
+    """Yield each recipe's name, its runs on the machine that ran most of them, and its time beside
+    Keras's example there.
 
-    The quickest recipe comes first; the ratio of the median times is None where that machine has not run the example.
+    The quickest recipe comes first; the ratio of the median times is None where that machine has
+    not run the example.
     """
     found = []
     for recipe, runs in rows.groupby("recipe"):
@@ -64,7 +67,8 @@ def short_table(rows):
     for recipe, runs, ratio in recipes_with_runs(rows):
         if recipe in SHORT:
             lines.append(
-                f"| {NAMES[recipe]} | {runs.epochs.iloc[0]} | {ratio:.2f} | {spread(runs.accuracy, 100)} % "
+                f"| {NAMES[recipe]} | {runs.epochs.iloc[0]} | {ratio:.2f} "
+                f"| {spread(runs.accuracy, 100)} % "
                 f"| {100 * runs.corruption_error.mean():.1f} % |"
             )
     return "\n".join(lines)
@@ -73,14 +77,18 @@ def short_table(rows):
 def results_table(rows):
     """Return the table of all recipes and measures in Markdown."""
     lines = [
-        "| recipe | epochs | seeds | test accuracy, % | NLL | ECE, % | `fit`, s | ratio | error on corrupted images, % | machine |",
+        "| recipe | epochs | seeds | test accuracy, % | NLL | ECE, % | `fit`, s | ratio "
+        "| error on corrupted images, % | machine |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for recipe, runs, ratio in recipes_with_runs(rows):
         lines.append(
-            f"| {NAMES.get(recipe, recipe)} | {runs.epochs.iloc[0]} | {len(runs)} | {spread(runs.accuracy, 100)} "
-            f"| {spread(runs.nll, digits=4)} | {spread(runs.ece, 100)} | {runs.fit_seconds.median():.1f} "
-            f"| {'' if ratio is None else f'{ratio:.2f}'} | {spread(runs.corruption_error, 100, 1)} | {runs.machine.iloc[0]} |"
+            f"| {NAMES.get(recipe, recipe)} | {runs.epochs.iloc[0]} | {len(runs)} "
+            f"| {spread(runs.accuracy, 100)} "
+            f"| {spread(runs.nll, digits=4)} | {spread(runs.ece, 100)} "
+            f"| {runs.fit_seconds.median():.1f} "
+            f"| {'' if ratio is None else f'{ratio:.2f}'} "
+            f"| {spread(runs.corruption_error, 100, 1)} | {runs.machine.iloc[0]} |"
         )
     return "\n".join(lines)
 
@@ -103,7 +111,9 @@ def corruption_table(rows):
 
 
 def plot(rows, path):
-    """Draw mean test accuracy against relative training time, with a standard deviation, to ``path``."""
+    """Draw mean test accuracy against relative training time, with a standard deviation, to
+    ``path``.
+    """
     figure, ax = plt.subplots(figsize=(7.5, 4.2), layout="constrained", dpi=100)
     for recipe, runs, ratio in recipes_with_runs(rows):
         color, marker = (BLUE, "o") if recipe.startswith("ours") else (GREY, "s")
@@ -138,7 +148,9 @@ def plot(rows, path):
 
 
 def write_between_marks(path, **tables):
-    """Replace what stands in the file ``path`` between the comments `NAME` and `/NAME` by each of ``tables``."""
+    """Replace what stands in the file ``path`` between the comments `NAME` and `/NAME` by each of
+    ``tables``.
+    """
     text = path.read_text()
     for name, table in tables.items():
         before, _, rest = text.partition(f"<!-- {name} -->\n")
@@ -154,7 +166,8 @@ def main(path):
     for recipe, epochs in rows.groupby("recipe").epochs.unique().items():
         if len(epochs) > 1:
             sys.exit(
-                f"{path} holds runs of {recipe} with {sorted(map(int, epochs))} epochs, which must not be averaged: "
+                f"{path} holds runs of {recipe} with {sorted(map(int, epochs))} epochs, "
+                "which must not be averaged: "
                 "keep the rows of one number of epochs in it."
             )
     plot(rows, Path(path).with_suffix(".png"))
@@ -167,7 +180,9 @@ def main(path):
         )
     else:
         Path(path).with_suffix(".md").write_text(
-            f"# Results\n\n{results_table(rows)}\n\n## Error on corrupted images (severity {SEVERITY} of 3), %\n\n{corruption_table(rows)}\n"
+            f"# Results\n\n{results_table(rows)}\n\n"
+            f"## Error on corrupted images (severity {SEVERITY} of 3), %\n\n"
+            f"{corruption_table(rows)}\n"
         )
     print(results_table(rows))
 

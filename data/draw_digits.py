@@ -1,4 +1,6 @@
-"""Draw the pictures in data/digits/ again, from a seed, as data/README.md describes: digits in many hands, pens and lights."""
+"""Draw the pictures in data/digits/ again, from a seed, as data/README.md describes: digits in many
+hands, pens and lights.
+"""
 
 import sys
 from pathlib import Path
@@ -8,8 +10,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.interpolate import make_interp_spline
 
-# Each digit in several hands: strokes split by "|", through points x,y in a square of 100, y downwards. "-" starts straight
-# lines, "~" a smooth curve; equal points stay equal when the hand trembles.
+# Each digit in several hands: strokes split by "|", through points x,y in a square of 100, y
+# downwards. "-" starts straight lines, "~" a smooth curve; equal points stay equal when the hand
+# trembles.
 HANDS = {
     0: [
         "~55,2 25,12 12,50 25,90 52,98 80,85 88,48 75,12 50,2",
@@ -74,16 +77,21 @@ OTHERS = {
     "X": "-10,0 90,100 |-90,0 10,100",
     "star": "-50,0 78,98 4,36 96,36 22,98 50,0",
     "house": "-12,98 12,42 50,2 88,42 88,98 12,98 |-40,98 40,64 62,64 62,98",
-    "face": "~50,0 8,20 2,56 24,92 50,98 78,90 97,56 90,18 50,0 |-32,32 36,42 |-66,32 62,42 |~26,66 50,80 76,66",
-    "waves": "~0,20 20,6 36,34 54,8 72,34 96,12 |~0,56 20,42 36,70 54,44 72,70 96,50 |~2,90 20,78 36,99 54,80 72,99 96,86",
-    "spiral": "~50,50 58,44 62,54 50,64 36,54 40,34 62,28 80,48 74,76 44,86 16,66 18,26 52,4 92,20 99,60",
+    "face": "~50,0 8,20 2,56 24,92 50,98 78,90 97,56 90,18 50,0 "
+    "|-32,32 36,42 |-66,32 62,42 |~26,66 50,80 76,66",
+    "waves": "~0,20 20,6 36,34 54,8 72,34 96,12 |~0,56 20,42 36,70 54,44 72,70 96,50 "
+    "|~2,90 20,78 36,99 54,80 72,99 96,86",
+    "spiral": "~50,50 58,44 62,54 50,64 36,54 40,34 62,28 80,48 74,76 44,86 16,66 "
+    "18,26 52,4 92,20 99,60",
     "arrow": "-2,50 98,50 |-64,18 98,50 64,84",
     "hash": "-34,0 28,100 |-70,0 64,100 |-6,32 96,32 |-4,68 92,68",
 }
 
 
 def write(rng, text, tremble=3.5):
-    """Return strokes, arrays (n, 2) centred on 0 and of extent 1, as written by a hand that trembles, leans and turns."""
+    """Return strokes, arrays (n, 2) centred on 0 and of extent 1, as written by a hand that
+    trembles, leans and turns.
+    """
     trembled = {}
 
     def place(token):
@@ -113,7 +121,7 @@ def write(rng, text, tremble=3.5):
 
 
 def trace(kind, points):
-    """Return a close row of points through ``points`` (n, 2): straight ("-") or as a spline ("~")."""
+    """Return close points through ``points`` (n, 2): straight ("-") or as a spline ("~")."""
     length = np.r_[0, np.cumsum(np.hypot(*np.diff(points, axis=0).T))]
     between = np.linspace(0, length[-1], 60)
     return make_interp_spline(length, points, k=1 if kind == "-" else min(3, len(points) - 1))(
@@ -147,7 +155,9 @@ def grey(values):
 
 
 def pencil(rng, text, side=28):
-    """The smallest canvas and a pencil of one pixel, without anti-aliasing; black on white or the other way round."""
+    """The smallest canvas and a pencil of one pixel, without anti-aliasing; black on white or the
+    other way round.
+    """
     height = rng.uniform(12, 26)
     centre = 13.5 + rng.uniform(-1, 1, 2) * (27 - height) / 2
     picture = Image.new("L", (side, side))
@@ -202,7 +212,9 @@ def squares(rng, text):
 
 
 def photo(rng, text, size=None, grid=False, board=False):
-    """Return a photograph: paper or board, squares if ``grid``, a shadow with an edge, vignette, blur and noise."""
+    """Return a photograph: paper or board, squares if ``grid``, a shadow with an edge, vignette,
+    blur and noise.
+    """
     rows, columns = size or rng.integers(160, 420, 2)
     side, height = min(rows, columns), rng.uniform(0.4, 0.8)
     y, x = np.mgrid[:rows, :columns] / side
@@ -248,7 +260,9 @@ STYLES = [pencil, paint, marker, transparent, tiny, chalk, paper, squares]
 
 
 def draw_all(folder, seed=20):
-    """Write one picture of each digit in each style to ``folder``, named digit_style, two of 12 megapixels, and no_...: letters and doodles."""
+    """Write one picture of each digit in each style to ``folder``, named digit_style, two of 12
+    megapixels, and no_...: letters and doodles.
+    """
     rng = np.random.default_rng(seed)
     for style in STYLES:
         for digit, hands in HANDS.items():

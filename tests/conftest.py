@@ -1,4 +1,6 @@
-"""What the tests share: the saved notebook, its cells as code to call, and headless runs of the whole of it."""
+"""What the tests share: the saved notebook, its cells as code to call, and headless runs of the
+whole of it.
+"""
 
 import gzip
 import json
@@ -41,7 +43,9 @@ def outputs(notebook):
 
 
 def model_card_examples():
-    """Return the Python code that models/README.md gives for each file: {"keras": ..., "onnx": ..., "tflite": ...}."""
+    """Return the Python code that models/README.md gives for each file: {"keras": ..., "onnx": ...,
+    "tflite": ...}.
+    """
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "models" / "README.md").read_text(), re.S)
     return {
         re.search(r"mnist_cnn\.(keras|onnx|tflite)", example)[1]: example for example in examples
@@ -49,7 +53,8 @@ def model_card_examples():
 
 
 def run_cells(*wanted, **parameters):
-    """Execute the saved notebook's cells that carry one of the tags ``wanted``, in order; return their names.
+    """Execute the saved notebook's cells that carry one of the tags ``wanted``, in order; return
+    their names.
 
     ``parameters`` replace the values in the cell tagged `parameters`.
     """
@@ -63,7 +68,9 @@ def run_cells(*wanted, **parameters):
 
 
 def copy_project(folder):
-    """Copy what the notebook needs (itself, the data, an empty models/) to ``folder`` and return ``folder``."""
+    """Copy what the notebook needs (itself, the data, an empty models/) to ``folder`` and return
+    ``folder``.
+    """
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(ROOT / "data", folder / "data")
     (folder / "models").mkdir()
@@ -71,7 +78,9 @@ def copy_project(folder):
 
 
 def start_notebook(folder, output, parameters, prefix=(), **environment):
-    """Start papermill on the notebook copied to ``folder`` with ``parameters``; return the running process."""
+    """Start papermill on the notebook copied to ``folder`` with ``parameters``; return the running
+    process.
+    """
     options = [text for name, value in parameters.items() for text in ("-p", name, str(value))]
     return subprocess.Popen(
         [
@@ -101,14 +110,16 @@ def collect_notebook(process):
 
 
 def mount_namespace():
-    """Return the command that gives another one mounts of its own; skip the test where that is impossible."""
+    """Return the command that gives another one mounts of its own; skip the test where that is
+    impossible.
+    """
     command = ["unshare", "--mount"] + ["--map-root-user"] * (os.geteuid() != 0)
     try:
         subprocess.run(
             [*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], check=True, capture_output=True
         )
     except (OSError, subprocess.CalledProcessError):
-        reason = "needs `unshare --mount`, to mount a small or a read-only disk for one process: run it on Linux"
+        reason = "needs `unshare --mount`, for a disk that one process sees: run it on Linux"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     return command
 
@@ -132,20 +143,25 @@ def definitions():
 
 @pytest.fixture(scope="session")
 def trained():
-    """The folder in which nbval has executed the notebook with its default parameters, model included."""
+    """The folder in which nbval has executed the notebook with its default parameters, model
+    included.
+    """
     folder = ROOT / "build" / "test"
     if not (folder / "models" / "mnist_cnn.json").exists():
         pytest.fail(
-            "no freshly trained model in build/test/models: run `make test`, which executes the notebook first"
+            "no freshly trained model in build/test/models: "
+            "run `make test`, which executes the notebook first"
         )
     return folder
 
 
 @pytest.fixture(scope="session")
 def run_lesson(trained, tmp_path_factory):
-    """A function that executes the lesson in this process, each cell so many ``times``, with nbval's trained weights.
+    """A function that executes the lesson in this process, each cell so many ``times``, with
+    nbval's trained weights.
 
-    It changes the working directory, to the notebooks/ of a project of its own, with the ``patch`` that it is given.
+    It changes the working directory, to the notebooks/ of a project of its own, with the ``patch``
+    that it is given.
     """
     import keras
     from checks import CHECKS
@@ -169,7 +185,9 @@ def lesson(run_lesson):
 
 @pytest.fixture(scope="module")
 def chromium():
-    """A running headless Chromium; where there is none, the test is skipped, but fails in continuous integration."""
+    """A running headless Chromium; where there is none, the test is skipped, but fails in
+    continuous integration.
+    """
     path = next(
         filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
     )
@@ -193,7 +211,9 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def fashion_mnist():
-    """Fashion-MNIST as Keras gives it, ((x_train, y_train), (x_test, y_test)), from Debian's package."""
+    """Fashion-MNIST as Keras gives it, ((x_train, y_train), (x_test, y_test)), from Debian's
+    package.
+    """
     folder = Path("/usr/share/datasets/fashion-mnist")
     if not folder.exists():
         reason = f"needs {folder}: install it (Debian: apt install dataset-fashion-mnist)"

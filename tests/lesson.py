@@ -1,7 +1,9 @@
-"""The notebook executed in this process, cell by cell, without its long training; and its cells changed.
+"""The notebook executed in this process, cell by cell, without its long training; and its cells
+changed.
 
-`Lesson` runs all cells once and keeps the state before each of them. `Lesson.run` starts from such a state with one
-cell changed. The weights of Part II come from the run that nbval has just made, so that no test trains for minutes.
+`Lesson` runs all cells once and keeps the state before each of them. `Lesson.run` starts from such
+a state with one cell changed. The weights of Part II come from the run that nbval has just made, so
+that no test trains for minutes.
 """
 
 import ast
@@ -19,13 +21,17 @@ PARAMETERS = {"VALIDATION_SIZE": 1_000}
 
 
 class State:
-    """What the cells have left so far: their ``names``, and by each cell's tags what it printed, drew and fitted."""
+    """What the cells have left so far: their ``names``, and by each cell's tags what it printed,
+    drew and fitted.
+    """
 
     def __init__(self):
         self.names, self.printed, self.figures, self.fits = {}, {}, {}, {}
 
     def load(self, other):
-        """Become like ``other``. The dict of names stays the same one: the lesson's functions look their names up in it."""
+        """Become like ``other``. The dict of names stays the same one: the lesson's functions look
+        their names up in it.
+        """
         for mine, its in zip(vars(self).values(), vars(other).values()):
             mine.clear()
             mine.update(its)
@@ -44,7 +50,9 @@ class State:
 
 
 class Lesson:
-    """The code cells of the notebook, the state before each, and by its name what each of the ``checks`` found."""
+    """The code cells of the notebook, the state before each, and by its name what each of the
+    ``checks`` found.
+    """
 
     def __init__(self, weights, checks, times):
         self.cells, self.weights = code_cells(read_notebook()), weights
@@ -74,7 +82,9 @@ class Lesson:
         return self.state
 
     def run(self, old, new, until):
-        """Replace ``old`` by ``new`` in the one cell that has it, run to the cell tagged ``until``, return the state."""
+        """Replace ``old`` by ``new`` in the one cell that has it, run to the cell tagged ``until``,
+        return the state.
+        """
         [start] = [n for n, cell in enumerate(self.cells) if old in cell.source]
         assert self.cells[start].source.count(old) == 1
         end = next(n for n, cell in enumerate(self.cells) if until in tags(cell))

@@ -1,4 +1,6 @@
-"""The benchmark keeps what it measured, refuses what it cannot use, and gives the same rows on a Ray cluster."""
+"""The benchmark keeps what it measured, refuses what it cannot use, and gives the same rows on a
+Ray cluster.
+"""
 
 import itertools
 import os
@@ -36,7 +38,8 @@ def bench():
         )
 
     def start(*arguments):
-        return subprocess.Popen(  # Ctrl+C has to reach it, also where the tests run in the background, which ignores it
+        # Ctrl+C has to reach it, also where the tests run in the background, which ignores it.
+        return subprocess.Popen(
             [PYTHON, ROOT / "benchmarks" / "bench.py", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -49,7 +52,9 @@ def bench():
 
 @pytest.fixture(scope="module")
 def sequential(bench, tmp_path_factory):
-    """The rows of the smoke recipe with two seeds, the second after an interruption, and the first row before it."""
+    """The rows of the smoke recipe with two seeds, the second after an interruption, and the first
+    row before it.
+    """
     path = tmp_path_factory.mktemp("bench") / "rows.csv"
     process = bench(*SMOKE, "--csv", path)
     while not path.exists() and process.poll() is None:
@@ -166,9 +171,12 @@ def test_anchors_have_the_published_sizes(bench):
         x, y = np.zeros((300, 28, 28), "uint8"), np.zeros(300, "uint8")
         for recipe in [anchors.keras_example, anchors.pytorch_example, anchors.train_mnist_fast]:
             predict, seconds = recipe(x, y, 0, 1)
-            model = next(cell.cell_contents for cell in predict.__closure__ if hasattr(cell.cell_contents, "summary")
-                         or hasattr(cell.cell_contents, "parameters"))
-            count = model.count_params() if hasattr(model, "summary") else sum(p.numel() for p in model.parameters())
+            held = [cell.cell_contents for cell in predict.__closure__]
+            model = next(x for x in held if hasattr(x, "summary") or hasattr(x, "parameters"))
+            if hasattr(model, "summary"):
+                count = model.count_params()
+            else:
+                count = sum(p.numel() for p in model.parameters())
             assert predict(x[:7]).shape == (7, 10) and seconds > 0
             print(recipe.__name__, count)"""
     printed = subprocess.run([PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
@@ -240,7 +248,7 @@ def test_readme_gives_the_long_run_its_parameters():
 
 
 def test_corruptions_are_what_they_say():
-    """Each kind changes pictures, differently with each severity, and the same with the same seed."""
+    """Each kind changes pictures, differently with each severity, the same with the same seed."""
     import corruptions
 
     images = np.load(ROOT / "data" / "mnist.npz")["x_train"][:20, ..., np.newaxis] / np.float32(255)

@@ -1,7 +1,9 @@
-"""The drawing pad in a real browser: Chromium, against a real JupyterLab and Notebook 7 and one real kernel.
+"""The drawing pad in a real browser: Chromium, against a real JupyterLab and Notebook 7 and one
+real kernel.
 
-The kernel runs the cells of the notebook that define something and twice the pad's cell, with the model that nbval's run
-trained. The pad's picture in the README is what a test leaves in build/test/pad.png.
+The kernel runs the cells of the notebook that define something and twice the pad's cell, with the
+model that nbval's run trained. The pad's picture in the README is what a test leaves in
+build/test/pad.png.
 """
 
 import os
@@ -19,10 +21,12 @@ from conftest import ROOT, copy_project, read_notebook, run_cells, tags
 from PIL import Image, ImageDraw
 from playwright.sync_api import TimeoutError, expect
 
-PATIENCE = 180  # seconds before a page counts as hung; a busy machine is slow, and waiting costs nothing on an idle one
+# Seconds before a page counts as hung: a busy machine is slow, and an idle one waits for nothing.
+PATIENCE = 180
 expect.set_options(timeout=30_000)
 
-# How a hand might draw each digit: its strokes, as corners in the pad's 280x280 pixels, from the top left.
+# How a hand might draw each digit: its strokes, as corners in the pad's 280x280 pixels, from the
+# top left.
 DIGITS = {
     0: [
         [
@@ -137,7 +141,9 @@ DIGITS = {
 
 @pytest.fixture(scope="module")
 def server(trained, tmp_path_factory):
-    """The address of a JupyterLab with the notebook cut down to what the pad needs; {} is to be replaced by a path."""
+    """The address of a JupyterLab with the notebook cut down to what the pad needs; {} is to be
+    replaced by a path.
+    """
     folder = copy_project(tmp_path_factory.mktemp("browser") / "project")
     path = folder / "notebooks" / "mnist_cnn.ipynb"
     notebook = read_notebook(path)
@@ -264,7 +270,9 @@ class Pad:
         return [(box["x"] + 1 + x, box["y"] + 1 + y) for x, y in stroke]  # 1: the border
 
     def draw(self, strokes, move=None):
-        """Draw ``strokes`` on the pad, waiting for the answer to each; return the last answer's digit."""
+        """Draw ``strokes`` on the pad, waiting for the answer to each; return the last answer's
+        digit.
+        """
         for stroke in strokes:
             points = self.place(stroke)
             self.await_answer(lambda points=points: (move or self.move_mouse)(points))
@@ -287,18 +295,26 @@ class Pad:
         return int(re.search(r" a (\d): probability", self.answer.inner_text())[1])
 
     def uncovered(self):
-        """Return whether all of the pad, the buttons and the answer can be seen or clicked, nothing above them."""
+        """Return whether all of the pad, the buttons and the answer can be seen or clicked, nothing
+        above them.
+        """
         self.canvas.scroll_into_view_if_needed()
-        return self.whole.evaluate("""whole => [...whole.querySelectorAll("canvas, button, img, p")].every((part) => {
+        return self.whole.evaluate("""whole => {
+          const parts = [...whole.querySelectorAll("canvas, button, img, p")];
+          return parts.every((part) => {
             part.scrollIntoView({ block: "center" });
             const { left, right, top, bottom, width } = part.getBoundingClientRect();
-            const across = [left + 2, (left + right) / 2, right - 2], down = [top + 2, (top + bottom) / 2, bottom - 2];
+            const across = [left + 2, (left + right) / 2, right - 2];
+            const down = [top + 2, (top + bottom) / 2, bottom - 2];
             const enough = part.matches("img, canvas") ? 240 : 20;
-            return width > enough && across.every((x) => down.every((y) => document.elementFromPoint(x, y) === part)); })""")
+            const free = (x) => down.every((y) => document.elementFromPoint(x, y) === part);
+            return width > enough && across.every(free); }); }""")
 
 
 class Page:
-    """The notebook in a page of ``chromium`` at ``address``, after all cells have run, and the two pads in it."""
+    """The notebook in a page of ``chromium`` at ``address``, after all cells have run, and the two
+    pads in it.
+    """
 
     def __init__(self, chromium, address):
         self.context = chromium.new_context(
@@ -383,7 +399,8 @@ def test_ten_digits_drawn_with_the_mouse(pad):
         pad.clear()
         read.append(pad.draw(strokes))
     print(
-        f"answered within {median(pad.waits) * 1000:.0f} ms (median of {len(pad.waits)} strokes and clicks)"
+        f"answered within {median(pad.waits) * 1000:.0f} ms "
+        f"(median of {len(pad.waits)} strokes and clicks)"
     )
     assert sum(np.array(read) == list(DIGITS)) >= 9, f"0 to 9 were read as {read}"
 

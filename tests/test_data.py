@@ -1,4 +1,4 @@
-"""The data file is MNIST, and a damaged, malicious or missing one ends in an error that names it."""
+"""The data file is MNIST; a damaged, malicious or missing one ends in an error that names it."""
 
 import hashlib
 import io
@@ -23,7 +23,9 @@ def arrays():
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """The place for a data file of a project in a temporary folder, in whose notebooks/ the tests run."""
+    """The place for a data file of a project in a temporary folder, in whose notebooks/ the tests
+    run.
+    """
     for name in ["data", "notebooks"]:
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
@@ -31,7 +33,9 @@ def data(tmp_path, monkeypatch):
 
 
 def load():
-    """Execute the lesson's cell that loads MNIST, and return its arrays by the names that the file has."""
+    """Execute the lesson's cell that loads MNIST, and return its arrays by the names that the file
+    has.
+    """
     names = run_cells("imports", "data")
     return {
         "x_train": names.train_images,
@@ -42,7 +46,9 @@ def load():
 
 
 def test_the_file_is_mnist(arrays):
-    """The checksums are those that data/README.md gives, and that file those of the published IDX files."""
+    """The checksums are those that data/README.md gives, and that file those of the published IDX
+    files.
+    """
     stated = dict(
         re.findall(
             r"\| `(\w+)` \| .* \| `([0-9a-f]{64})` \|", (ROOT / "data" / "README.md").read_text()
@@ -60,7 +66,9 @@ def test_the_file_is_mnist(arrays):
 
 
 def near_twins(images, some):
-    """Of ``images`` at the places ``some``: how many times as often as by chance the one most like it is within 100 places."""
+    """Of ``images`` at the places ``some``: how many times as often as by chance the one most like
+    it is within 100 places.
+    """
     images = images.reshape(len(images), -1).astype("float32")
     twins = (
         NearestNeighbors(n_neighbors=2, algorithm="brute")
@@ -71,7 +79,9 @@ def near_twins(images, some):
 
 
 def test_every_second_image_stands_near_others_by_its_writer(arrays):
-    """The lesson says so. The images between are in random order, and show what the measure gives where there is nothing to find."""
+    """The lesson says so. The images between are in random order, and show what the measure gives
+    where there is nothing to find.
+    """
     even = np.arange(1_000, 59_000, 100)
     assert near_twins(arrays["x_train"], even + 1) > 20
     assert near_twins(arrays["x_train"], even) < 3

@@ -1,4 +1,6 @@
-"""Every number, picture and file that the lesson shows is right: computed once more, independently (checks.py)."""
+"""Every number, picture and file that the lesson shows is right: computed once more, independently
+(checks.py).
+"""
 
 import pytest
 from checks import CHECKS

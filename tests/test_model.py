@@ -1,4 +1,6 @@
-"""The trained model is what the README and the model card promise, and its three files and the JSON belong together."""
+"""The trained model is what the README and the model card promise, and its three files and the JSON
+belong together.
+"""
 
 import hashlib
 import re
@@ -60,10 +62,12 @@ def test_json_belongs_to_the_files(trained):
 
 @pytest.mark.parametrize("file", ["keras", "onnx", "tflite"])
 def test_model_card_loads_it_elsewhere_to_the_stated_accuracy(trained, file):
-    """The examples in models/README.md, word for word, in a process that knows nothing of this one."""
+    """The examples in models/README.md, word for word, in a process of their own."""
     example = model_card_examples()[file]
     if file != "keras":
-        example += "\nimport sys\nassert 'tensorflow' not in sys.modules, 'this file is to work without TensorFlow'"
+        example += (
+            "\nimport sys\nassert 'tensorflow' not in sys.modules, 'TensorFlow is not needed'"
+        )
     example += (
         "\nprint((probabilities.argmax(axis=1) == np.load('data/mnist.npz')['y_test']).mean())"
     )

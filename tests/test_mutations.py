@@ -1,7 +1,8 @@
-"""The checks bite: each test breaks one thing and demands that it is noticed, with an error that names the cause.
+"""The checks bite: each test breaks one thing and demands that it is noticed, with an error that
+names the cause.
 
-A mutation of the lesson starts from the state before the cell that it changes (lesson.py). Then either the lesson itself
-stops, or the named check of checks.py fails. tests/README.md lists them.
+A mutation of the lesson starts from the state before the cell that it changes (lesson.py). Then
+either the lesson itself stops, or the named check of checks.py fails. tests/README.md lists them.
 """
 
 import copy
@@ -15,7 +16,8 @@ import test_saved_notebook as saved_checks
 from checks import CHECKS
 from conftest import ROOT, code_cells, copy_project, outputs, read_notebook, tags
 
-# name: (what a cell says, what it says instead, the check that must fail or "" for the lesson itself, the error)
+# name: (what a cell says, what it says instead, the check that must fail or "" for the lesson
+# itself, the error)
 MUTATIONS = {
     "training images not scaled": (
         '.astype("float32") / 255',
@@ -258,8 +260,8 @@ MUTATIONS = {
         "confusion matrix is not right",
     ),
     "a mistake left out": (
-        "enumerate(by_confidence):",
-        "enumerate(by_confidence[:-1]):",
+        "enumerate(shown):",
+        "enumerate(shown[:-1]):",
         "every_mistake_is_shown",
         "digits are shown instead of",
     ),
@@ -270,7 +272,7 @@ MUTATIONS = {
         "not where it should be",
     ),
     "the gallery in another order": (
-        "enumerate(by_confidence):",
+        "enumerate(shown):",
         "enumerate(mistakes):",
         "every_mistake_is_shown",
         "not where it should be",

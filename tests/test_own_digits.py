@@ -1,4 +1,6 @@
-"""Pictures that people bring: `to_mnist` prepares all kinds as MNIST was, and says what is wrong with the others."""
+"""Pictures that people bring: `to_mnist` prepares all kinds as MNIST was, and says what is wrong
+with the others.
+"""
 
 import contextlib
 import io
@@ -49,7 +51,7 @@ def drawing(seed=0, digit=4, size=(120, 100), height=0.6, pen=0.04):
     return np.uint8(255 * (1 - layer))
 
 
-# --- all pictures ---------------------------------------------------------------------------------------------------
+# --- all pictures ---------------------------------------------------------------------------------
 
 
 def test_there_are_pictures_of_all_kinds():
@@ -79,14 +81,17 @@ def test_pictures_are_read(model, to_mnist):
         for images in (plain, [to_mnist(path) for path in PICTURES])
     )
     print(
-        f"{len(PICTURES)} pictures: {without:.1%} read right when shrunk to 28x28, {prepared:.1%} after to_mnist"
+        f"{len(PICTURES)} pictures: {without:.1%} read right when shrunk to 28x28, "
+        f"{prepared:.1%} after to_mnist"
     )
     assert prepared >= 0.94 and without < 0.7
 
 
 @pytest.mark.parametrize("style", draw_digits.STYLES, ids=lambda style: style.__name__)
 def test_fresh_pictures_are_read(style, model, to_mnist):
-    """Sixty pictures from other seeds than the stored ones, of each kind; a refused one counts as wrong."""
+    """Sixty pictures from other seeds than the stored ones, of each kind; a refused one counts as
+    wrong.
+    """
     rng = np.random.default_rng(2_000)
     digits, images = np.arange(60) % 10, np.zeros((60, 28, 28), "float32")
     for digit, image in zip(digits, images):
@@ -110,7 +115,9 @@ FLOORS = {
 
 
 def test_mnist_passes_through(model, to_mnist):
-    """All 10,000 test images go through `to_mnist`, and at most 0.15 points of the accuracy are lost."""
+    """All 10,000 test images go through `to_mnist`, and at most 0.15 points of the accuracy are
+    lost.
+    """
     mnist = np.load(ROOT / "data" / "mnist.npz")
     images, prepared = mnist["x_test"] / np.float32(255), np.zeros((10_000, 28, 28), "float32")
     for image, place in zip(mnist["x_test"], prepared):
@@ -158,7 +165,8 @@ def test_clothes_are_refused_or_get_a_warning(model, to_mnist, threshold, fashio
     warned = np.sum(read(model, prepared).max(axis=1) < threshold)
     caught = (refused + warned) / len(clothes)
     print(
-        f"of {len(clothes):,} pictures of clothes {refused} are refused, {warned} get a warning: {caught:.0%} are caught"
+        f"of {len(clothes):,} pictures of clothes {refused} are refused, "
+        f"{warned} get a warning: {caught:.0%} are caught"
     )
     [stated] = re.findall(
         r"about (\d+) % of Fashion-MNIST's", (ROOT / "data" / "README.md").read_text()
@@ -166,11 +174,13 @@ def test_clothes_are_refused_or_get_a_warning(model, to_mnist, threshold, fashio
     assert abs(caught - int(stated) / 100) < 0.1
 
 
-# --- what must not matter -------------------------------------------------------------------------------------------
+# --- what must not matter -------------------------------------------------------------------------
 
 
 def alike(one, other, least=0.88):
-    """Assert that two prepared digits show the same: their pixels correlate, one shifted by a pixel at most."""
+    """Assert that two prepared digits show the same: their pixels correlate, one shifted by a pixel
+    at most.
+    """
     shifted = [
         np.roll(other, shift, axis=(0, 1))
         for shift in np.ndindex(3, 3)
@@ -181,7 +191,9 @@ def alike(one, other, least=0.88):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_properties(seed, to_mnist):
-    """Range, shape and place hold for any digit; polarity, shift, scale, contrast and frame do not matter."""
+    """Range, shape and place hold for any digit; polarity, shift, scale, contrast and frame do not
+    matter.
+    """
     rng = np.random.default_rng(seed)
     picture = drawing(
         seed, digit=seed % 10, height=rng.uniform(0.4, 0.7), pen=rng.uniform(0.02, 0.08)
@@ -242,7 +254,9 @@ def test_strokes_of_any_width_stay_visible(pen, to_mnist):
     ],
 )
 def test_strokes_that_stand_apart_stay(text, to_mnist):
-    """The bar of a 5, the second stroke of a 4 and the bar of a 7 do not touch the rest, and are no specks."""
+    """The bar of a 5, the second stroke of a 4 and the bar of a 7 do not touch the rest, and are no
+    specks.
+    """
     layer = draw_digits.ink(np.random.default_rng(5), text, (100, 100), 0.7, 0.03)
     assert ndimage.label(layer > 0.5)[1] == 2
     assert ndimage.label(to_mnist(layer) > 0.3, np.ones((3, 3)))[1] == 2
@@ -264,7 +278,7 @@ def test_photo_is_turned_as_its_exif_data_says(orientation, undo, to_mnist, tmp_
     alike(to_mnist(tmp_path / "turned.jpg"), to_mnist(upright))
 
 
-# --- kinds of pictures ----------------------------------------------------------------------------------------------
+# --- kinds of pictures ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -326,7 +340,7 @@ def test_the_picture_given_is_not_changed(to_mnist, tmp_path):
     assert np.array_equal(to_mnist(str(tmp_path / "a.png")), to_mnist(tmp_path / "a.png"))
 
 
-# --- bad pictures ---------------------------------------------------------------------------------------------------
+# --- bad pictures ---------------------------------------------------------------------------------
 
 
 def save(folder, name, data):
@@ -414,7 +428,9 @@ def test_missing_file(to_mnist, tmp_path):
     ids=["negative", "large"],
 )
 def test_range_of_an_array_does_not_matter(change, to_mnist):
-    """Today refuses these; now arrays are scaled by their own range, so the right answer is the digit."""
+    """Today refuses these; now arrays are scaled by their own range, so the right answer is the
+    digit.
+    """
     alike(to_mnist(change(drawing())), to_mnist(drawing()))
 
 
@@ -433,7 +449,7 @@ def test_first_picture_of_an_animation_counts(to_mnist, tmp_path):
     alike(to_mnist(path), to_mnist(drawing()))
 
 
-# --- hard kinds -----------------------------------------------------------------------------------------------------
+# --- hard kinds -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", HARD, ids=lambda path: path.stem)

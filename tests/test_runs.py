@@ -1,4 +1,6 @@
-"""Headless runs of the whole notebook in other surroundings, with small networks: the same weights."""
+"""Headless runs of the whole notebook in other surroundings, with small networks: the same weights,
+and always to the end.
+"""
 
 import re
 import shlex
@@ -15,14 +17,28 @@ from conftest import (
 )
 
 SMALL = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 2, "VALIDATION_SIZE": 1_000}
-DIGEST = (
-    "print('weights', *(hashlib.sha256(b''.join(w.tobytes() for w in network.get_weights())).hexdigest() "
-    "for network in (model, robust)))"
-)
+POOR = {
+    "one filter": {"FILTERS_1": 1, "FILTERS_2": 1, "EPOCHS": 1, "VALIDATION_SIZE": 100},
+    "two steps": {
+        "FILTERS_1": 2,
+        "FILTERS_2": 2,
+        "EPOCHS": 1,
+        "VALIDATION_SIZE": 100,
+        "BATCH_SIZE": 50_000,
+    },
+    "one image": {"FILTERS_1": 2, "FILTERS_2": 2, "EPOCHS": 1, "VALIDATION_SIZE": 1},
+}
+DIGEST = """
+def digest(network):
+    return hashlib.sha256(b"".join(w.tobytes() for w in network.get_weights())).hexdigest()
+print(digest(model), digest(robust))
+"""
 
 
 def project(folder):
-    """Copy the project to ``folder``, with a last cell in the notebook that prints digests of both networks' weights."""
+    """Copy the project to ``folder``, with a last cell in the notebook that prints digests of both
+    networks' weights.
+    """
     path = copy_project(folder) / "notebooks" / "mnist_cnn.ipynb"
     notebook = read_notebook(path)
     notebook.cells.append(nbformat.v4.new_code_cell(DIGEST))
@@ -37,7 +53,8 @@ def weights(notebook):
 
 @pytest.fixture(scope="module")
 def two_runs(tmp_path_factory):
-    """Two runs at once in one checkout, whose path has spaces and non-ASCII letters: the checkout and the executed notebooks.
+    """Two runs at once in one checkout, whose path has spaces and non-ASCII letters: the checkout
+    and the executed notebooks.
 
     The second run has no display, and a home folder that is empty and read-only.
     """
@@ -71,3 +88,31 @@ def test_two_runs_at_once_leave_a_whole_model(two_runs):
         "mnist_cnn.tflite",
     ]
     assert len(keras.models.load_model(folder / "models" / "mnist_cnn.keras").layers) == 8
+
+
+@pytest.fixture(scope="module")
+def poor_runs(tmp_path_factory):
+    """The executed notebooks of networks that cannot become good, with one thread and without
+    oneDNN's arithmetic.
+    """
+    surroundings = {
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+    }
+    runs = [
+        start_notebook(
+            project(tmp_path_factory.mktemp("poor") / "project"),
+            "executed.ipynb",
+            parameters,
+            **surroundings,
+        )
+        for parameters in POOR.values()
+    ]
+    return [collect_notebook(run) for run in runs]
+
+
+def test_a_poor_network_runs_to_the_end(poor_runs):
+    for notebook in poor_runs:
+        assert len(weights(notebook)) == 2
+        assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")

@@ -1,4 +1,6 @@
-"""A save that fails loses nothing: the older model stays whole, and a failing export costs that format alone."""
+"""A save that fails loses nothing: the older model stays whole, and a failing export costs that
+format alone.
+"""
 
 import json
 import subprocess
@@ -75,7 +77,7 @@ def test_alone_it_saves_beside_itself(cell, tmp_path, monkeypatch):
 
 
 def test_killed_while_saving(lesson, cell, models):
-    """kill -9 while a child process saves again and again: what is in place can always be loaded."""
+    """kill -9 while a child saves again and again: what is in place can always be loaded."""
     small = models / "small.keras"
     lesson.go_back().model.save(small)
     code = f"""
@@ -92,7 +94,8 @@ for _ in range(8):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert len(keras.models.load_model("../models/mnist_cnn.keras").layers) == 8
-print(len([name for name in os.listdir("../models") if name.startswith("unfinished")]), "kills hit a save")
+hits = [name for name in os.listdir("../models") if name.startswith("unfinished")]
+print(len(hits), "kills hit a save")
 """
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr

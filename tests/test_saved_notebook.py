@@ -1,4 +1,4 @@
-"""The notebook as it is saved comes from one clean run, is described, and shows what that run drew."""
+"""The saved notebook comes from one clean run, is described, and shows what that run drew."""
 
 import re
 from base64 import b64decode
@@ -6,8 +6,8 @@ from base64 import b64decode
 from conftest import NOTEBOOK, ROOT, code_cells, outputs, tags
 from finish_notebook import ATTACHED, digest_outputs, find_picture
 
-# The cells, by a tag or their first line, whose text may differ between machines: nbval runs them and compares nothing.
-# What they show is computed once more in checks.py.
+# The cells, by a tag or their first line, whose text may differ between machines: nbval runs them
+# and compares nothing. What they show is computed once more in checks.py.
 IGNORED = [
     "imports",
     "train-plain",
@@ -91,14 +91,18 @@ def test_no_absolute_path_is_stored():
 
 
 def test_outputs_are_those_of_the_run(saved):
-    """`make notebook` notes a digest of all outputs, so an edit by hand shows, also in cells that nbval ignores."""
+    """`make notebook` notes a digest of all outputs, so an edit by hand shows, also in cells that
+    nbval ignores.
+    """
     assert digest_outputs(saved) == saved.metadata["outputs_sha256"], (
         "an output was edited: run `make notebook`"
     )
 
 
 def test_no_widget_is_stored(saved):
-    """GitHub refuses a notebook with incomplete widget state, and without a kernel a widget is an empty box."""
+    """GitHub refuses a notebook with incomplete widget state, and without a kernel a widget is an
+    empty box.
+    """
     assert "widgets" not in saved.metadata
     assert "widget-view" not in str([list(output.get("data", {})) for output in outputs(saved)])
 

@@ -1,4 +1,5 @@
-"""Finish the notebook that `make notebook` has executed: pictures where they are shown, tidy outputs.
+"""Finish the notebook that `make notebook` has executed: pictures where they are shown, tidy
+outputs.
 
 A figure that a cell with a tag of ATTACHED drew is attached to the Markdown cell that shows it
 earlier in the lesson, so that it travels with the notebook; the one on top goes to docs/ for the

@@ -51,7 +51,7 @@ def install(requirements):
 
 
 def execute(python, folder):
-    """Execute the notebook, one epoch of it, alone in ``folder``; return its text and its errors."""
+    """Execute one epoch of the notebook, alone in ``folder``; return its text and its errors."""
     folder.mkdir()
     home = python.parent.parent / "home"
     path = folder / "mnist_cnn.ipynb"
