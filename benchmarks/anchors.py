@@ -61,14 +61,9 @@ def pytorch_example(x, y, seed, epochs):
         nn.Linear(128, 10),
     )
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
-    start = time.perf_counter()
-    images, labels = standardise(x), torch.from_numpy(y.astype("int64"))
-    for _ in range(epochs):
-        for batch in torch.randperm(len(images)).split(64):
-            step(model, optimizer, images[batch], labels[batch])
-        schedule.step()
-    return torch_predictor(model), time.perf_counter() - start
+    steps = -(-len(x) // 64)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=steps, gamma=0.7)
+    return fit_torch(model, optimizer, schedule, x, y, epochs, batch_size=64)
 
 
 def train_mnist_fast(x, y, seed, epochs):
@@ -92,16 +87,11 @@ def train_mnist_fast(x, y, seed, epochs):
         nn.Linear(256, 10),
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.7, 0.9))
+    steps = epochs * -(-len(x) // 256)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=1e-2, total_steps=epochs * -(-len(x) // 256), cycle_momentum=False
+        optimizer, max_lr=1e-2, total_steps=steps, cycle_momentum=False
     )
-    start = time.perf_counter()
-    images, labels = standardise(x), torch.from_numpy(y.astype("int64"))
-    for _ in range(epochs):
-        for batch in torch.randperm(len(images)).split(256):
-            step(model, optimizer, images[batch], labels[batch])
-            schedule.step()
-    return torch_predictor(model), time.perf_counter() - start
+    return fit_torch(model, optimizer, schedule, x, y, epochs, batch_size=256)
 
 
 def standardise(x):
@@ -113,13 +103,20 @@ def standardise(x):
     return (torch.from_numpy(x)[:, None].float() / 255 - 0.1307) / 0.3081
 
 
-def step(model, optimizer, images, labels):
-    """Take one training step with the cross-entropy of a batch."""
+def fit_torch(model, optimizer, schedule, x, y, epochs, batch_size):
+    """Train ``model`` on ``x`` and ``y`` with a step of ``schedule`` after each batch."""
+    import torch
     from torch.nn.functional import cross_entropy
 
-    optimizer.zero_grad()
-    cross_entropy(model(images), labels).backward()
-    optimizer.step()
+    start = time.perf_counter()
+    images, labels = standardise(x), torch.from_numpy(y.astype("int64"))
+    for _ in range(epochs):
+        for batch in torch.randperm(len(images)).split(batch_size):
+            optimizer.zero_grad()
+            cross_entropy(model(images[batch]), labels[batch]).backward()
+            optimizer.step()
+            schedule.step()
+    return torch_predictor(model), time.perf_counter() - start
 
 
 def torch_predictor(model):

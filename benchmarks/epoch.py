@@ -1,13 +1,14 @@
-"""Where an epoch of the notebook's training goes: build/bench/bin/python benchmarks/epoch.py.
+"""Where the time of an epoch goes: build/bench/bin/python benchmarks/epoch.py.
 
-Prints a table of milliseconds for each part of a training step, each the median of several
-repetitions, and compares them with what the processor does in a large matrix product.
+Prints milliseconds for the parts of one training step of the notebook's Part II, each the median of
+several repetitions, and how near the network's arithmetic comes to a large matrix product's.
 """
 
+import os
 import time
 from statistics import median
 
-import pandas as pd
+import numpy as np
 from recipes import NOTEBOOK, training_code
 
 STEPS = 20  # in each repetition
@@ -25,8 +26,9 @@ def milliseconds(function, repetitions=5):
     return median(times)
 
 
-def lesson():
-    """Execute the notebook's cells up to Part II's training, for two epochs; return their names."""
+def train_two_epochs():
+    """Execute the notebook's cells up to Part II's training, two epochs; return their names."""
+    os.chdir(NOTEBOOK.parent)
     names = {}
     for tags, source in training_code("train"):
         exec(source, names)
@@ -35,23 +37,30 @@ def lesson():
     return names
 
 
-def main():
-    import os
+def multiplications(model):
+    """Return how many multiplications ``model`` takes for one image, forwards and backwards."""
+    count, passes = 0, 2  # the first layer needs no gradient of its input
+    for layer in model.layers:
+        if layer.weights:
+            places = np.prod(layer.output.shape[1:-1])  # 1 in a dense layer
+            count += passes * np.prod(layer.kernel.shape) * places
+            passes = 3
+    return count
 
-    os.chdir(NOTEBOOK.parent)
-    names = lesson()
+
+def main():
+    names = train_two_epochs()
     import keras
     import tensorflow as tf
 
-    model, x_val, y_val = names["robust"], names["x_val"], names["y_val"]
-    batches = iter(names["train_data"].repeat())
-    images, labels = next(batches)
-    step = tf.function(model.train_step)
-    learn = milliseconds(lambda: step((images, labels)))
+    model, data = names["robust"], names["train_data"]
+    images, labels = next(iter(data))
+    learn = tf.function(model.train_step)
+    augment = tf.function(names["augment"])
 
-    def up_to(n):
-        """Return the time that the first ``n`` layers take, forwards and backwards."""
-        part = keras.Sequential([keras.Input((28, 28, 1)), *model.layers[:n]])
+    def learn_with(layers):
+        """Return the time for ``layers`` alone, the first of the network's."""
+        part = keras.Sequential([keras.Input((28, 28, 1)), *layers])
 
         @tf.function
         def run():
@@ -61,33 +70,29 @@ def main():
 
         return milliseconds(run)
 
-    first, second = up_to(2), up_to(4)
-    augment = tf.function(names["augment"])
+    first, second = learn_with(model.layers[:2]), learn_with(model.layers[:4])
+    step = milliseconds(lambda: learn((images, labels)))
     start = time.perf_counter()
-    model.fit(names["train_data"], epochs=1, verbose=0)
-    epoch = 1000 * (time.perf_counter() - start) / len(names["train_data"])
+    model.evaluate(names["x_val"], names["y_val"], verbose=0)
+    validation = 1000 * (time.perf_counter() - start) / len(data)
     start = time.perf_counter()
-    model.evaluate(x_val, y_val, verbose=0)
-    validation = 1000 * (time.perf_counter() - start) / len(names["train_data"])
-    parts = {
+    model.fit(data, epochs=1, shuffle=False, verbose=0)
+    whole = 1000 * (time.perf_counter() - start) / len(data)
+    for name, duration in {
         "first convolution and pooling": first,
         "second convolution and pooling": second - first,
-        "dense layers, loss and Adam": learn - second,
-        "augmentation, beside the training": milliseconds(lambda: augment(images, labels)),
-        "a whole training step in `fit`": epoch,
+        "dense layers, loss and Adam": step - second,
+        "all of these": step,
+        "augmentation, on its own": milliseconds(lambda: augment(images, labels)),
+        "all of it in fit, per step": whole,
         "validation, spread over the steps": validation,
-    }
-    print(pd.Series(parts, name="ms").round(1).to_string())
+    }.items():
+        print(f"{name:35} {duration:5.1f} ms")
 
     square = tf.random.normal((2048, 2048))
-    product = tf.function(lambda: tf.matmul(square, square))
-    peak = 2 * 2048**3 / milliseconds(product, 3) / 1e6
-    work = 0
-    for layer in model.layers:
-        if layer.weights:
-            places = layer.output.shape[1:3] if "conv" in layer.name else (1, 1)
-            work += 2 * 3 * layer.kernel.shape.num_elements() * places[0] * places[1]
-    print(f"{len(images) * work / learn / 1e6:.0f} of {peak:.0f} GFLOP/s")
+    product = milliseconds(tf.function(lambda: tf.matmul(square, square)), repetitions=3)
+    speed = 2 * len(images) * multiplications(model) / step / 1e6
+    print(f"{speed:.0f} GFLOP/s, and {2 * 2048**3 / product / 1e6:.0f} in a matrix product")
 
 
 if __name__ == "__main__":

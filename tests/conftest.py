@@ -156,31 +156,18 @@ def trained():
 
 
 @pytest.fixture(scope="session")
-def run_lesson(trained, tmp_path_factory):
-    """A function that executes the lesson in this process, each cell so many ``times``, with
-    nbval's trained weights.
-
-    It changes the working directory, to the notebooks/ of a project of its own, with the ``patch``
-    that it is given.
+def lesson(trained, tmp_path_factory):
+    """The lesson, executed in this process with the weights that nbval's run has trained, in the
+    notebooks/ of a project of its own.
     """
     import keras
     from checks import CHECKS
     from lesson import Lesson
 
     weights = keras.models.load_model(trained / "models" / "mnist_cnn.keras").get_weights()
-
-    def run(patch, times):
-        patch.chdir(copy_project(tmp_path_factory.mktemp("lesson") / "project") / "notebooks")
-        return Lesson(weights, CHECKS, times)
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def lesson(run_lesson):
-    """The lesson, executed in this process with the weights that nbval's run has trained."""
     with pytest.MonkeyPatch.context() as patch:
-        yield run_lesson(patch, times=1)
+        patch.chdir(copy_project(tmp_path_factory.mktemp("lesson") / "project") / "notebooks")
+        yield Lesson(weights, CHECKS)
 
 
 @pytest.fixture(scope="module")

@@ -50,29 +50,34 @@ class State:
 
 
 class Lesson:
-    """The code cells of the notebook, the state before each, and by its name what each of the
-    ``checks`` found.
+    """The code cells of the notebook, each executed twice in a row, and the state before each; and
+    by its name what each of the ``checks`` found after the first time, and after the second.
     """
 
-    def __init__(self, weights, checks, times):
+    def __init__(self, weights, checks):
         self.cells, self.weights = code_cells(read_notebook()), weights
-        self.state, self.before, self.found = State(), [], {}
+        self.state, self.before = State(), []
+        self.found, self.found_again = {}, {}
         self.original_fit = keras.Model.fit
         for n, cell in enumerate(self.cells):
             self.before.append(self.state.copy())
-            for _ in range(times):
+            for found in (self.found, self.found_again):
                 self.execute(cell.source, n)
-            for name, (tag, check) in checks.items():
-                if tag in tags(cell):
-                    try:
-                        self.found[name] = check(self.state)
-                    except Exception as error:
-                        self.found[name] = error
+                for name, (tag, check) in checks.items():
+                    if tag in tags(cell):
+                        found[name] = self.error(check)
         self.before.append(self.state.copy())
         self.trained = [
             (self.state.names[name], self.state.names[name].get_weights())
             for name in ("model", "robust")
         ]
+
+    def error(self, check):
+        """Return the error that ``check`` raises, or None."""
+        try:
+            check(self.state)
+        except Exception as error:
+            return error
 
     def go_back(self, n=-1):
         """Return the state before cell ``n``; -1 is the end of the lesson."""

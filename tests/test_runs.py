@@ -23,10 +23,9 @@ POOR = {
         "FILTERS_1": 2,
         "FILTERS_2": 2,
         "EPOCHS": 1,
-        "VALIDATION_SIZE": 100,
         "BATCH_SIZE": 50_000,
+        "VALIDATION_SIZE": 1,
     },
-    "one image": {"FILTERS_1": 2, "FILTERS_2": 2, "EPOCHS": 1, "VALIDATION_SIZE": 1},
 }
 DIGEST = """
 def digest(network):

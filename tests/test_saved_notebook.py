@@ -4,7 +4,7 @@ import re
 from base64 import b64decode
 
 from conftest import NOTEBOOK, ROOT, code_cells, outputs, tags
-from finish_notebook import ATTACHED, digest_outputs, find_picture
+from finish_notebook import ATTACHED, SHOWN, digest_outputs, find_picture, other_pictures
 
 # The cells, by a tag or their first line, whose text may differ between machines: nbval runs them
 # and compares nothing. What they show is computed once more in checks.py.
@@ -27,48 +27,14 @@ IGNORED = [
     "my-digit",
     "export",
 ]
-KNOWN_TAGS = {
-    "abstain",
-    "calibration",
-    "check-parameters",
-    "confusion",
-    "confusion-figure",
-    "curves",
-    "data",
-    "definitions",
-    "disputed",
-    "export",
-    "imports",
-    "inside",
-    "load",
-    "mistakes",
-    "model",
-    "moved",
-    "my-digit",
-    "nbval-ignore-output",
-    "occlusion",
-    "no-digits",
-    "others",
-    "pad",
-    "parameters",
-    "picture",
-    "pipeline",
-    "recipe",
-    "save",
-    "save-all",
-    "save-plain",
-    "scores",
-    "seed",
-    "split",
-    "steps",
-    "survive",
-    "table-after",
-    "table-before",
-    "test",
-    "threshold",
-    "train",
-    "train-plain",
-}
+KNOWN_TAGS = set(
+    """
+    abstain calibration check-parameters confusion confusion-figure curves data definitions
+    disputed export imports inside load mistakes model moved my-digit nbval-ignore-output no-digits
+    occlusion others others-figure pad parameters picture pipeline recipe save save-all save-plain
+    scores seed split steps survive table-after table-before test threshold train train-plain
+    """.split()
+)
 
 
 def test_saved_from_one_clean_run(saved):
@@ -152,9 +118,12 @@ def test_pictures_shown_ahead_are_those_that_the_notebook_drew(saved):
         assert cell.attachments[name]["image/png"].strip() == find_picture(saved, tag), (
             f"{name} is stale: run `make notebook`"
         )
-    assert (ROOT / "docs" / "predictions.png").read_bytes() == b64decode(
-        find_picture(saved, "picture")
-    )
+    for tag, name in SHOWN.items():
+        assert (ROOT / name).read_bytes() == b64decode(find_picture(saved, tag)), f"{name} is stale"
+
+
+def test_readme_shows_the_table_of_other_pictures(saved):
+    assert other_pictures(saved) in (ROOT / "README.md").read_text(), "run `make notebook`"
 
 
 def test_lines_fit_the_page(saved):

@@ -138,3 +138,14 @@ def test_no_dependency_is_unused_or_undeclared():
 def test_requirements_txt_alone_has_what_the_notebook_imports():
     process = deptry("notebooks", "--requirements-files", "requirements.txt", "--ignore", "DEP002")
     assert process.returncode == 0, process.stderr
+
+
+def test_the_benchmark_s_requirements_have_what_it_imports():
+    """Beside the notebook's; three packages come with Jupyter and papermill."""
+    files = "requirements.txt,benchmarks/requirements.txt,benchmarks/requirements-ray.txt"
+    process = deptry(
+        "benchmarks",
+        *["--exclude", "^build", "--requirements-files", files, "--requirements-files-dev", "none"],
+        *["--ignore", "DEP002", "--per-rule-ignores", "DEP003=nbclient|nbformat|tqdm"],
+    )
+    assert process.returncode == 0, process.stderr

@@ -2,22 +2,24 @@
 outputs.
 
 A figure that a cell with a tag of ATTACHED drew is attached to the Markdown cell that shows it
-earlier in the lesson, so that it travels with the notebook; the one on top goes to docs/ for the
-README too. Messages on the error stream are dropped: they are about the machine. The drawing pad, a
-widget, lives only as long as its kernel: of its output the picture for pages without widgets stays.
-A digest of all outputs goes into the metadata: the tests compare it, so that an output edited by
-hand shows.
+earlier in the lesson, so that it travels with the notebook. Those of SHOWN go to docs/ for the
+README, which also gets the table of other pictures. Messages on the error stream are dropped: they
+are about the machine. The drawing pad, a widget, lives only as long as its kernel: of its output
+the picture for pages without widgets stays. A digest of all outputs goes into the metadata: the
+tests compare it, so that an output edited by hand shows.
 """
 
 import base64
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
 import nbformat
 
 ATTACHED = {"picture": "predictions.png", "steps": "steps.png"}  # tag of the drawing cell: name
+SHOWN = {"picture": "docs/predictions.png", "others-figure": "docs/others.png"}
 
 
 def find_picture(notebook, tag):
@@ -28,6 +30,19 @@ def find_picture(notebook, tag):
                 if "image/png" in output.get("data", {}):
                     return output.data["image/png"].strip()
     raise LookupError(f"no cell tagged {tag} has drawn a figure: execute the notebook first")
+
+
+def other_pictures(notebook):
+    """Return the README's table, in Markdown, of what both networks read of the other pictures."""
+    [cell] = [c for c in notebook.cells if "table-after" in c.metadata.get("tags", [])]
+    rows = re.findall(r"^(\S.*?) +([\d.]+%) +([\d.]+%)$", cell.outputs[0].data["text/plain"], re.M)
+    names, before, after = zip(*rows)
+    return "\n".join([
+        f"| | {' | '.join(names)} |",
+        "|---" * (len(rows) + 1) + "|",
+        f"| plain training | {' | '.join(before)} |",
+        f"| with augmentation | {' | '.join(after)} |",
+    ])
 
 
 def digest_outputs(notebook):
@@ -55,4 +70,10 @@ if __name__ == "__main__":
     notebook = nbformat.read(path, as_version=4)
     finish(notebook)
     nbformat.write(notebook, path)
-    Path("docs/predictions.png").write_bytes(base64.b64decode(find_picture(notebook, "picture")))
+    for tag, name in SHOWN.items():
+        Path(name).write_bytes(base64.b64decode(find_picture(notebook, tag)))
+    readme = Path("README.md")
+    before, after = re.split(
+        r"(?s)(?<=<!-- others -->\n).*(?=\n<!-- /others -->)", readme.read_text()
+    )
+    readme.write_text(before + other_pictures(notebook) + after)

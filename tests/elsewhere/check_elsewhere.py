@@ -1,7 +1,7 @@
 """The notebook alone in an empty folder: with Colab's versions, and with the core packages only.
 
-Not part of `make test`: its environments take minutes to install, and the newest core packages are
-other ones next month. To run it by hand, after `make test`:
+Part of .ci/run, not of `make test`: its environments take minutes to install, and the newest core
+packages are other ones next month. To run it by hand, after `make test`:
 
     .venv/bin/python -m pytest tests/elsewhere/check_elsewhere.py
 """
@@ -51,12 +51,14 @@ def install(requirements):
 
 
 def execute(python, folder):
-    """Execute one epoch of the notebook, alone in ``folder``; return its text and its errors."""
+    """Execute the notebook, with a small network, alone in ``folder``; return what it says."""
     folder.mkdir()
     home = python.parent.parent / "home"
     path = folder / "mnist_cnn.ipynb"
     prepare = [ROOT / "tools" / "run_notebook.py", NOTEBOOK, path, "--prepare-only"]
-    run(sys.executable, *prepare, "-p", "EPOCHS", "1")
+    small = {"EPOCHS": 1, "FILTERS_1": 4, "FILTERS_2": 16, "VALIDATION_SIZE": 1_000}
+    options = [text for name, value in small.items() for text in ("-p", name, str(value))]
+    run(sys.executable, *prepare, *options)
     nbconvert = ["nbconvert", "--to", "notebook", "--execute", "--allow-errors", "--inplace"]
     settings = {"PATH": os.environ["PATH"], "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     run(python, "-m", *nbconvert, path.name, cwd=folder, env={"HOME": str(home), **settings})
