@@ -247,6 +247,13 @@ def test_readme_gives_the_long_run_its_parameters():
     assert {**told, "training": "train"} == {"EPOCHS": epochs, **options}
 
 
+def test_the_exercise_names_the_benchmark_s_parameters():
+    import recipes
+
+    told = re.search(r"First set `FILTERS_2 = (\d+)`", recipes.NOTEBOOK.read_text())[1]
+    assert recipes.RECIPES["ours-1"][2] == {"training": "one-epoch", "FILTERS_2": int(told)}
+
+
 def test_corruptions_are_what_they_say():
     """Each kind changes pictures, differently with each severity, the same with the same seed."""
     import corruptions

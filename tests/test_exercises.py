@@ -43,7 +43,8 @@ def test_no_augmentation(solutions, names, capsys):
     exec(solutions["2"], names)
     assert names["plain"] is not names["robust"]
     shares = [float(share) for share in re.findall(r"(\d+\.\d)%", capsys.readouterr().out)]
-    assert len(shares) == len(names["others"]) and shares[0] > 80 and min(shares) < 60
+    assert len(shares) == len(names["others"]) and shares[0] > 60
+    assert min(shares) < shares[0] - 20, "without augmentation other pictures are hard to read"
 
 
 def test_when_to_say_i_do_not_know(solutions, names, capsys):
@@ -59,7 +60,8 @@ def test_when_to_say_i_do_not_know(solutions, names, capsys):
 
 
 def test_fashion_mnist(solutions, names, fashion_mnist, monkeypatch, capsys):
-    monkeypatch.setattr(names["keras"].datasets.fashion_mnist, "load_data", lambda: fashion_mnist)
-    assert solutions["6"].count("epochs=5") == 1
+    (x, y), test = fashion_mnist
+    few = (x[:20_000], y[:20_000]), test  # for speed
+    monkeypatch.setattr(names["keras"].datasets.fashion_mnist, "load_data", lambda: few)
     exec(solutions["6"].replace("epochs=5", "epochs=2"), names)
-    assert 0.82 < names["fashion_accuracy"] < 0.93, capsys.readouterr().out
+    assert 0.75 < names["fashion_accuracy"] < 0.93, capsys.readouterr().out

@@ -291,7 +291,7 @@ MUTATIONS = {
     ),
     "second guesses miscounted": (
         "np.sum(second[mistakes] == test_labels[mistakes])",
-        "len(mistakes)",
+        "np.sum(second[mistakes] != test_labels[mistakes])",
         "every_mistake_is_shown",
         "right second guesses and disputed labels are",
     ),
