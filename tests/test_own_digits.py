@@ -418,7 +418,7 @@ def test_bad_picture_gets_a_readable_error(name, to_mnist, tmp_path):
 
 
 def test_missing_file(to_mnist, tmp_path):
-    with pytest.raises(ValueError, match="cannot read .*nowhere.png .*No such file"):
+    with pytest.raises(ValueError, match="cannot read .*No such file.*nowhere.png"):
         to_mnist(tmp_path / "nowhere.png")
 
 
@@ -536,7 +536,7 @@ def test_hard_kinds(kind, model, to_mnist):
             right += read(model, [to_mnist(Image.fromarray(picture))]).argmax() == n % 10
         except ValueError:
             pass
-    assert right >= {frame: 32, tight: 28}.get(kind, 36), f"{right} of 40"
+    assert right >= {tight: 34}.get(kind, 37), f"{right} of 40"
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
@@ -564,7 +564,7 @@ def test_blank_paper_is_refused(to_mnist):
         for side in sides
     ]
     accepted = [picture.shape[0] for picture in blank if not refused(to_mnist, picture)]
-    assert len(accepted) <= len(blank) / 4, (
+    assert len(accepted) <= len(blank) / 10, (
         f"{len(accepted)} of {len(blank)} are accepted: sides {accepted}"
     )
 
