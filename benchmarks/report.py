@@ -11,6 +11,9 @@ import matplotlib.pyplot as plt
 from bench import read_rows
 from recipes import ROOT, SEVERITY
 
+sys.path.append(str(ROOT / "tools"))
+from marks import write_between_marks  # noqa: E402
+
 NAMES = {
     "ours-1": "**this notebook**, exercise 1",
     "ours-plain": "**this notebook**, Part I",
@@ -48,10 +51,7 @@ def recipes_with_runs(rows):
     """
     found = []
     for recipe, runs in rows.groupby("recipe"):
-        most = max(
-            runs.machine, key=lambda name: (sum(runs.machine == name), sum(rows.machine == name))
-        )
-        runs = runs[runs.machine == most]
+        runs = runs[runs.machine == runs.machine.mode()[0]]
         example = rows[(rows.recipe == "keras-example") & (rows.machine == runs.machine.iloc[0])]
         found.append((
             recipe,
@@ -135,18 +135,6 @@ def plot(rows, path):
     ax.grid(axis="x", alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Software": None})
-
-
-def write_between_marks(path, **tables):
-    """Replace what stands in the file ``path`` between the comments `NAME` and `/NAME` by each of
-    ``tables``.
-    """
-    text = path.read_text()
-    for name, table in tables.items():
-        before, _, rest = text.partition(f"<!-- {name} -->\n")
-        _, _, after = rest.partition(f"\n<!-- /{name} -->")
-        text = f"{before}<!-- {name} -->\n{table}\n<!-- /{name} -->{after}"
-    path.write_text(text)
 
 
 def main(path):

@@ -77,11 +77,15 @@ def copy_project(folder):
     return folder
 
 
+def papermill_options(parameters):
+    """Return the command-line options that give papermill ``parameters``, a dict."""
+    return [text for name, value in parameters.items() for text in ("-p", name, str(value))]
+
+
 def start_notebook(folder, output, parameters, prefix=(), **environment):
     """Start papermill on the notebook copied to ``folder`` with ``parameters``; return the running
     process.
     """
-    options = [text for name, value in parameters.items() for text in ("-p", name, str(value))]
     return subprocess.Popen(
         [
             *prefix,
@@ -91,7 +95,7 @@ def start_notebook(folder, output, parameters, prefix=(), **environment):
             "--no-progress-bar",
             folder / "notebooks" / "mnist_cnn.ipynb",
             folder / output,
-            *options,
+            *papermill_options(parameters),
         ],
         cwd=folder / "notebooks",
         env={**os.environ, **environment},

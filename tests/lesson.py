@@ -1,7 +1,7 @@
 """The notebook executed in this process, cell by cell, without its long training; and its cells
 changed.
 
-`Lesson` runs all cells once and keeps the state before each of them. `Lesson.run` starts from such
+`Lesson` runs each cell twice and keeps the state before each of them. `Lesson.run` starts from such
 a state with one cell changed. The weights of Part II come from the run that nbval has just made, so
 that no test trains for minutes.
 """

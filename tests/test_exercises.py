@@ -21,7 +21,7 @@ def solutions(saved):
 def names(lesson):
     """What the notebook has defined when it ends, with few training images."""
     names = lesson.go_back().names
-    names.update(x_train=names["x_train"][:6_400], y_train=names["y_train"][:6_400], EPOCHS=1)
+    names.update(x_train=names["x_train"][:12_800], y_train=names["y_train"][:12_800], EPOCHS=1)
     return names
 
 
@@ -35,16 +35,15 @@ def test_one_epoch(solutions, names):
     assert quick is not names["model"] and type(quick.optimizer).__name__ == "Adam"
     assert len(quick.history.epoch) == 1 and quick.history.history["val_accuracy"][0] > 0.9
     rate = names["rise_and_fall"]
-    rates = [float(rate(step)) for step in range(51)]
-    assert rates[0] == 0 and max(rates) == rates[10] and rates[50] < 1e-6
+    rates = [float(rate(step)) for step in range(101)]
+    assert rates[0] == 0 and max(rates) == rates[20] and rates[100] < 1e-6
 
 
 def test_no_augmentation(solutions, names, capsys):
     exec(solutions["2"], names)
     assert names["plain"] is not names["robust"]
     shares = [float(share) for share in re.findall(r"(\d+\.\d)%", capsys.readouterr().out)]
-    assert len(shares) == len(names["others"]) and shares[0] > 60
-    assert min(shares) < shares[0] - 20, "without augmentation other pictures are hard to read"
+    assert len(shares) == len(names["others"]) and shares[0] > 80 and min(shares) < 60
 
 
 def test_when_to_say_i_do_not_know(solutions, names, capsys):
@@ -63,5 +62,6 @@ def test_fashion_mnist(solutions, names, fashion_mnist, monkeypatch, capsys):
     (x, y), test = fashion_mnist
     few = (x[:20_000], y[:20_000]), test  # for speed
     monkeypatch.setattr(names["keras"].datasets.fashion_mnist, "load_data", lambda: few)
-    exec(solutions["6"].replace("epochs=5", "epochs=2"), names)
-    assert 0.75 < names["fashion_accuracy"] < 0.93, capsys.readouterr().out
+    assert solutions["6"].count("epochs=5") == 1
+    exec(solutions["6"], names)
+    assert 0.82 < names["fashion_accuracy"] < 0.93, capsys.readouterr().out

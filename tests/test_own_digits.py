@@ -428,14 +428,11 @@ def test_missing_file(to_mnist, tmp_path):
     ids=["negative", "large"],
 )
 def test_range_of_an_array_does_not_matter(change, to_mnist):
-    """Today refuses these; now arrays are scaled by their own range, so the right answer is the
-    digit.
-    """
+    """Arrays are scaled by their own range."""
     alike(to_mnist(change(drawing())), to_mnist(drawing()))
 
 
 def test_first_picture_of_an_animation_counts(to_mnist, tmp_path):
-    """Today refuses animations; now the first frame is read."""
     path = save(
         tmp_path,
         "a.gif",

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from marks import write_between_marks
 
 ATTACHED = {"picture": "predictions.png", "steps": "steps.png"}  # tag of the drawing cell: name
 SHOWN = {"picture": "docs/predictions.png", "others-figure": "docs/others.png"}
@@ -72,8 +73,4 @@ if __name__ == "__main__":
     nbformat.write(notebook, path)
     for tag, name in SHOWN.items():
         Path(name).write_bytes(base64.b64decode(find_picture(notebook, tag)))
-    readme = Path("README.md")
-    before, after = re.split(
-        r"(?s)(?<=<!-- others -->\n).*(?=\n<!-- /others -->)", readme.read_text()
-    )
-    readme.write_text(before + other_pictures(notebook) + after)
+    write_between_marks(Path("README.md"), others=other_pictures(notebook))

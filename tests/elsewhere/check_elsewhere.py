@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import NOTEBOOK, ROOT, outputs, read_notebook
+from conftest import NOTEBOOK, ROOT, outputs, papermill_options, read_notebook
 
 KERAS_HASH = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
@@ -57,8 +57,7 @@ def execute(python, folder):
     path = folder / "mnist_cnn.ipynb"
     prepare = [ROOT / "tools" / "run_notebook.py", NOTEBOOK, path, "--prepare-only"]
     small = {"EPOCHS": 1, "FILTERS_1": 4, "FILTERS_2": 16, "VALIDATION_SIZE": 1_000}
-    options = [text for name, value in small.items() for text in ("-p", name, str(value))]
-    run(sys.executable, *prepare, *options)
+    run(sys.executable, *prepare, *papermill_options(small))
     nbconvert = ["nbconvert", "--to", "notebook", "--execute", "--allow-errors", "--inplace"]
     settings = {"PATH": os.environ["PATH"], "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     run(python, "-m", *nbconvert, path.name, cwd=folder, env={"HOME": str(home), **settings})
