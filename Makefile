@@ -42,7 +42,8 @@ run: $(READY)  ## execute the notebook headless: a page in build/, the model in 
 	$(PY) tools/run_notebook.py $(NOTEBOOK) build/mnist_cnn.ipynb --cwd notebooks --stdout-file - --no-progress-bar $(ARGS)
 	@$(PAGE) build/mnist_cnn.ipynb
 	@$(PY) -c "import json; run = json.load(open('models/mnist_cnn.json')); \
-		print(f'\ntest accuracy  {run[\"test_accuracy\"]:.2%}')"
+		seconds = json.load(open('build/mnist_cnn.ipynb'))['metadata']['papermill']['duration']; \
+		print(f'\ntest accuracy  {run[\"test_accuracy\"]:.2%}\ntime           {seconds / 60:.1f} minutes')"
 	@echo "page           build/mnist_cnn.html"
 	@echo "model          models/mnist_cnn.keras, .onnx and .tflite"
 

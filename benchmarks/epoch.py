@@ -14,16 +14,21 @@ from recipes import NOTEBOOK, training_code
 STEPS = 20  # in each repetition
 
 
-def milliseconds(function, repetitions=5):
-    """Return the median time of one of STEPS calls of ``function`` in a row, in milliseconds."""
-    function()
-    times = []
+def milliseconds(functions, repetitions=7):
+    """Return the median time of one of STEPS calls in a row of each of ``functions``, a dict.
+
+    They take turns, so that a slower moment of the machine does not hit one of them alone.
+    """
+    times = {name: [] for name in functions}
+    for function in functions.values():
+        function()
     for _ in range(repetitions):
-        start = time.perf_counter()
-        for _ in range(STEPS):
-            function()
-        times.append(1000 * (time.perf_counter() - start) / STEPS)
-    return median(times)
+        for name, function in functions.items():
+            start = time.perf_counter()
+            for _ in range(STEPS):
+                function()
+            times[name].append(1000 * (time.perf_counter() - start) / STEPS)
+    return {name: median(durations) for name, durations in times.items()}
 
 
 def train_two_epochs():
@@ -59,7 +64,7 @@ def main():
     augment = tf.function(names["augment"])
 
     def learn_with(layers):
-        """Return the time for ``layers`` alone, the first of the network's."""
+        """Return a training step of ``layers`` alone, the first of the network's."""
         part = keras.Sequential([keras.Input((28, 28, 1)), *layers])
 
         @tf.function
@@ -68,10 +73,16 @@ def main():
                 total = tf.reduce_sum(part(images, training=True))
             return tape.gradient(total, part.trainable_variables)
 
-        return milliseconds(run)
+        return run
 
-    first, second = learn_with(model.layers[:2]), learn_with(model.layers[:4])
-    step = milliseconds(lambda: learn((images, labels)))
+    square = tf.random.normal((2048, 2048))
+    parts = milliseconds({
+        "first": learn_with(model.layers[:2]),
+        "second": learn_with(model.layers[:4]),
+        "step": lambda: learn((images, labels)),
+        "augmentation": lambda: augment(images, labels),
+        "product": tf.function(lambda: tf.matmul(square, square)),
+    })
     start = time.perf_counter()
     model.evaluate(names["x_val"], names["y_val"], verbose=0)
     validation = 1000 * (time.perf_counter() - start) / len(data)
@@ -79,20 +90,19 @@ def main():
     model.fit(data, epochs=1, shuffle=False, verbose=0)
     whole = 1000 * (time.perf_counter() - start) / len(data)
     for name, duration in {
-        "first convolution and pooling": first,
-        "second convolution and pooling": second - first,
-        "dense layers, loss and Adam": step - second,
-        "all of these": step,
-        "augmentation, on its own": milliseconds(lambda: augment(images, labels)),
+        "first convolution and pooling": parts["first"],
+        "second convolution and pooling": parts["second"] - parts["first"],
+        "dense layers, loss and Adam": parts["step"] - parts["second"],
+        "all of these": parts["step"],
+        "augmentation, on its own": parts["augmentation"],
         "all of it in fit, per step": whole,
         "validation, spread over the steps": validation,
     }.items():
         print(f"{name:35} {duration:5.1f} ms")
-
-    square = tf.random.normal((2048, 2048))
-    product = milliseconds(tf.function(lambda: tf.matmul(square, square)), repetitions=3)
-    speed = 2 * len(images) * multiplications(model) / step / 1e6
-    print(f"{speed:.0f} GFLOP/s, and {2 * 2048**3 / product / 1e6:.0f} in a matrix product")
+    speed = 2 * len(images) * multiplications(model) / parts["step"] / 1e6
+    print(
+        f"{speed:.0f} GFLOP/s, and {2 * 2048**3 / parts['product'] / 1e6:.0f} in a matrix product"
+    )
 
 
 if __name__ == "__main__":
