@@ -260,8 +260,8 @@ MUTATIONS = {
         "confusion matrix is not right",
     ),
     "a mistake left out": (
-        "enumerate(shown):",
-        "enumerate(shown[:-1]):",
+        "enumerate(by_confidence):",
+        "enumerate(by_confidence[:-1]):",
         "every_mistake_is_shown",
         "digits are shown instead of",
     ),
@@ -272,7 +272,7 @@ MUTATIONS = {
         "not where it should be",
     ),
     "the gallery in another order": (
-        "enumerate(shown):",
+        "enumerate(by_confidence):",
         "enumerate(mistakes):",
         "every_mistake_is_shown",
         "not where it should be",
