@@ -115,7 +115,7 @@ FLOORS = {
 
 
 def test_mnist_passes_through(model, to_mnist):
-    """All 10,000 test images go through `to_mnist`, and at most 0.15 points of the accuracy are
+    """All 10,000 test images go through `to_mnist`, and at most 0.1 points of the accuracy are
     lost.
     """
     mnist = np.load(ROOT / "data" / "mnist.npz")
@@ -128,7 +128,7 @@ def test_mnist_passes_through(model, to_mnist):
     )
     refused = np.sum(~prepared.any(axis=(1, 2)))
     print(f"test accuracy {plain:.2%}, after to_mnist {through:.2%}, {refused} refused")
-    assert through >= plain - 0.0015 and refused <= 2
+    assert through >= plain - 0.001 and refused <= 2
 
 
 @pytest.fixture(scope="module")
@@ -459,11 +459,15 @@ def test_hard_pictures(path, model, to_mnist):
 
 
 def card(rng, layer):
-    """A bright sheet on a dark table, ``layer`` (100, 100) written on it."""
-    picture = np.full((150, 160), rng.uniform(0.05, 0.3))
-    top, left = rng.integers(5, 45, 2)
-    tone = rng.uniform(0.75, 0.95)
-    picture[top : top + 100, left : left + 100] = tone - layer * rng.uniform(0.2, tone - 0.1)
+    """A bright sheet on a dark table, turned by up to 5 degrees, ``layer`` (100, 100) on it."""
+    places = [(top, 60 - top) for top in rng.integers(15, 46, 2)]
+    turn = rng.uniform(-5, 5)
+    sheet, ink = (
+        ndimage.rotate(np.pad(part, places), turn, reshape=False, order=1)
+        for part in (np.ones((100, 100)), layer)
+    )
+    table, tone = rng.uniform(0.05, 0.3), rng.uniform(0.75, 0.95)
+    picture = table + (tone - table) * sheet - ink * rng.uniform(0.2, tone - 0.1)
     return ndimage.gaussian_filter(picture, 0.6) + rng.normal(0, 0.01, picture.shape)
 
 
