@@ -94,7 +94,7 @@ def notebook(x, y, seed, epochs, training, **parameters):
 
 # name: (what trains, epochs, parameters)
 RECIPES = {
-    "ours-1": (notebook, 1, {"training": "one-epoch", "FILTERS_2": 64}),
+    "ours-1": (notebook, 1, {"training": "one-epoch", "FILTERS_2": 96}),
     "train-mnist-fast": (anchors.train_mnist_fast, 1, {}),
     "ours-plain": (notebook, 3, {"training": "train-plain"}),
     "ours-2": (notebook, 2, {"training": "train"}),
