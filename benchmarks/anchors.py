@@ -12,7 +12,7 @@ import numpy as np
 
 
 def keras_example(x, y, seed, epochs):
-    """Train Keras's "Simple MNIST convnet": 15 epochs of Adam, 10 % held back
+    """Train Keras's "Simple MNIST convnet": 15 epochs of Adam, 10% held back
     (keras.io/examples/vision/mnist_convnet).
     """
     import keras

@@ -71,8 +71,8 @@ def short_table(rows):
         if recipe in SHORT:
             lines.append(
                 f"| {NAMES[recipe]} | {runs.epochs.iloc[0]} | {ratio:.2f} "
-                f"| {spread(runs.accuracy, 100)} % "
-                f"| {100 * runs.corruption_error.mean():.1f} % |"
+                f"| {spread(runs.accuracy, 100)}% "
+                f"| {100 * runs.corruption_error.mean():.1f}% |"
             )
     return "\n".join(lines)
 

@@ -423,7 +423,7 @@ def the_calibration_table_is_right(s):
 def the_threshold_comes_from_validation_images(s):
     threshold = np.sort(ask(s.robust, VAL).max(axis=1))[HELD_BACK // 100]
     assert abs(s.threshold - threshold) < 0.02, (
-        f"the threshold is {s.threshold}, not 1 % of the validation images' {threshold}"
+        f"the threshold is {s.threshold}, not 1% of the validation images' {threshold}"
     )
     probabilities = ask(s.robust, TEST)
     unsure, wrong = (
@@ -445,7 +445,7 @@ def the_curve_of_abstaining_is_right(s):
     withheld, left = curve.get_data()
     for share in [1, 3, 100]:
         kept = confidence > np.sort(confidence)[int(share * len(TEST) / 100) - 1]
-        assert left[np.searchsorted(withheld, share)] == wrong[kept].sum(), f"{share} % withheld"
+        assert left[np.searchsorted(withheld, share)] == wrong[kept].sum(), f"{share}% withheld"
     assert abs(marker.get_xdata()[0] - 100 * np.mean(confidence < s.threshold)) < 1e-9
     assert numbers(figure.axes[0].get_title())[1:] == [
         (wrong & (confidence < s.threshold)).sum(),

@@ -248,8 +248,8 @@ MUTATIONS = {
         "interval are",
     ),
     "confusion matrix transposed": (
-        "pd.crosstab(test_labels, predicted)",
-        "pd.crosstab(predicted, test_labels)",
+        "confusion_matrix(test_labels, predicted,",
+        "confusion_matrix(predicted, test_labels,",
         "the_confusion_matrix_is_right",
         "its rows are not the true digits",
     ),

@@ -169,7 +169,7 @@ def test_clothes_are_refused_or_get_a_warning(model, to_mnist, threshold, fashio
         f"{warned} get a warning: {caught:.0%} are caught"
     )
     [stated] = re.findall(
-        r"about (\d+) % of Fashion-MNIST's", (ROOT / "data" / "README.md").read_text()
+        r"about (\d+)% of Fashion-MNIST's", (ROOT / "data" / "README.md").read_text()
     )
     assert abs(caught - int(stated) / 100) < 0.1
 
