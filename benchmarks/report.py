@@ -50,12 +50,12 @@ def recipes_with_runs(rows):
     not run the example.
     """
     found = []
-    recipes = rows.groupby("machine").recipe.nunique()
+    recipes_on = rows.groupby("machine").recipe.nunique()
     for recipe, runs in rows.groupby("recipe"):
-        count = runs.machine.value_counts()
-        machine = max(count.index, key=lambda machine: (count[machine], recipes[machine]))
+        runs_on = runs.machine.value_counts()
+        machine = max(runs_on.index, key=lambda name: (runs_on[name], recipes_on[name]))
         runs = runs[runs.machine == machine]
-        example = rows[(rows.recipe == "keras-example") & (rows.machine == runs.machine.iloc[0])]
+        example = rows[(rows.recipe == "keras-example") & (rows.machine == machine)]
         found.append((
             recipe,
             runs,

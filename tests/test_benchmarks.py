@@ -214,12 +214,17 @@ def test_ratios_compare_times_of_one_machine():
         ("ours", "quick", 5),
         ("ours-long", "slow", 60),
         ("ours-1", "other", 1),
+        ("ours-4", "other", 1),
+        ("ours-4", "quick", 2),
+        ("ours-2", "quick", 1),
     ]
     rows = pd.DataFrame(runs, columns=["recipe", "machine", "fit_seconds"]).assign(
         epochs=1, accuracy=0.99, nll=0.03, ece=0.001, corruption_error=0.1
     )
     assert {recipe: ratio for recipe, _, ratio in report.recipes_with_runs(rows)} == {
         "ours-1": None,
+        "ours-2": 0.1,
+        "ours-4": 0.2,
         "ours": 0.5,
         "keras-example": 1,
         "ours-long": 2,
