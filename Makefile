@@ -56,7 +56,8 @@ test: $(DEV_READY)  ## re-execute the notebook under nbval, comparing every outp
 	$(PY) -m ruff format --check --quiet
 	$(PY) -m ruff check --quiet
 	@rm -rf build/test && mkdir -p build/test/models && cp -R notebooks data build/test
-	$(PY) -m pytest --nbval build/test/$(NOTEBOOK) tests $(ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder \
+		--nbval build/test/$(NOTEBOOK) tests $(ARGS)
 
 lab: $(READY)  ## open the notebook in JupyterLab
 	$(PY) -m jupyter lab $(NOTEBOOK)

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,43 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tools"))
 NOTEBOOK = ROOT / "notebooks" / "mnist_cnn.ipynb"
+EXECUTED = ROOT / "build" / "test" / "executed"  # there when nbval's run has ended
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Spread the tests over two workers: nbval's cells start first, what needs their model last.
+
+    A file's tests stay together, and so do all that use the lesson, which takes a minute to set up.
+    """
+
+    def turn_and_group(item):
+        if item.path.suffix == ".ipynb":
+            return 0, "nbval"
+        if "lesson" in item.fixturenames:
+            return 2, "lesson"
+        if "trained" in item.fixturenames:
+            return 3, f"{item.path.stem}, trained"
+        return 1, item.path.stem
+
+    items.sort(key=lambda item: turn_and_group(item)[0])
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(turn_and_group(item)[1]))
+
+
+class NotebookEnd:
+    """A plug-in, because a hook in this file would not be called for nbval's cells elsewhere."""
+
+    @staticmethod
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_setup(item):
+        """After the last cell, or where the run stops before it, let waiting workers go on."""
+        if item.path.suffix == ".ipynb":
+            item.parent.addfinalizer(EXECUTED.touch)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(NotebookEnd)
 
 
 def read_notebook(path=NOTEBOOK):
@@ -146,11 +184,16 @@ def definitions():
 
 
 @pytest.fixture(scope="session")
-def trained():
+def trained(request):
     """The folder in which nbval has executed the notebook with its default parameters, model
-    included.
+    included; waits for that where another worker is at it.
     """
-    folder = ROOT / "build" / "test"
+    folder = EXECUTED.parent
+    expected = any(item.path.suffix == ".ipynb" for item in request.session.items)
+    patience = 3_600  # seconds
+    while expected and not EXECUTED.exists() and patience:
+        time.sleep(1)
+        patience -= 1
     if not (folder / "models" / "mnist_cnn.json").exists():
         pytest.fail(
             "no freshly trained model in build/test/models: "

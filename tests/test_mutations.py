@@ -473,17 +473,15 @@ def test_nbval_notices_an_edited_output(tmp_path):
     notebook = read_notebook()
     last = next(n for n, cell in enumerate(notebook.cells) if "55000" in str(cell.get("outputs")))
     notebook.cells = notebook.cells[: last + 1]
-    folder = copy_project(tmp_path)
-    path = folder / "notebooks" / "mnist_cnn.ipynb"
-    for text, verdict in [("55000", 0), ("55001", 1)]:
-        for output in notebook.cells[-1].outputs:
-            output.text = output.text.replace("55000", text)
-        nbformat.write(notebook, path)
-        process = subprocess.run(
-            [sys.executable, "-m", "pytest", "--nbval", path], capture_output=True, text=True
-        )
-        assert process.returncode == verdict, process.stdout
-    assert "55001" in process.stdout
+    for output in notebook.cells[-1].outputs:
+        output.text = output.text.replace("55000", "55001")
+    path = copy_project(tmp_path) / "notebooks" / "mnist_cnn.ipynb"
+    nbformat.write(notebook, path)
+    process = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval", path], capture_output=True, text=True
+    )
+    cells = len(code_cells(notebook))
+    assert f"1 failed, {cells - 1} passed" in process.stdout and "55001" in process.stdout
 
 
 def mutation_table():
