@@ -26,7 +26,7 @@ EXECUTED = ROOT / "build" / "test" / "executed"  # there when nbval's run has en
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Spread the tests over two workers: nbval's cells start first, what needs their model last.
+    """Spread the tests over workers: nbval's cells start first, what needs their model last.
 
     A file's tests stay together, and so do all that use the lesson, which takes a minute to set up.
     """

@@ -17,7 +17,7 @@ from conftest import code_cells, read_notebook, tags
 
 matplotlib.use("agg")
 TEST_IMAGES = 3_000  # of the 10,000, for speed
-PARAMETERS = {"VALIDATION_SIZE": 1_000}
+PARAMETERS = {"VALIDATION_SIZE": 500}
 
 
 class State:
