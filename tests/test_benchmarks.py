@@ -113,18 +113,18 @@ def test_two_ray_nodes_give_the_same_rows_and_a_killed_worker_is_retried(
     try:
         address = next(line for line in cluster.stdout if ":" in line).strip()
         process = bench(*SMOKE, "--csv", path, "--ray-address", address)
-        workers = []
-        while len(workers) < 2 and process.poll() is None:
-            workers = [
-                p
-                for p in psutil.process_iter(["cmdline"])
-                if "ray::smoke" in " ".join(p.info["cmdline"] or [])
-            ]
+        nodes, killed = set(), None
+        while process.poll() is None:
+            for worker in psutil.process_iter(["cmdline", "ppid"]):
+                if "ray::smoke" in " ".join(worker.info["cmdline"] or []):
+                    nodes.add(worker.info["ppid"])
+                    if not killed:
+                        killed = worker
+                        worker.kill()
             time.sleep(0.2)
-        assert len({worker.ppid() for worker in workers}) == 2, "the two runs are not on two nodes"
-        workers[0].kill()
         said, _ = process.communicate()
         assert process.returncode == 0, said
+        assert killed and len(nodes) == 2, "the two runs are not on two nodes"
     finally:
         cluster.communicate("\n")
     rows = pd.read_csv(path)
