@@ -96,7 +96,8 @@ def test_the_notebook_s_own_cells_are_trained():
     predict, seconds = recipes.notebook(None, None, seed=1, epochs=1, **parameters)
     mnist = np.load(ROOT / "data" / "mnist.npz")
     read = predict(mnist["x_test"][:1_000]).argmax(axis=1)
-    assert np.mean(read == mnist["y_test"][:1_000]) > 0.85 and seconds > 0.5
+    share = np.mean(read == mnist["y_test"][:1_000])
+    assert share > 0.85 and seconds > 0.5, f"trained for {seconds} s, it reads {share:.0%} right"
 
 
 def test_two_ray_nodes_give_the_same_rows_and_a_killed_worker_is_retried(
