@@ -79,7 +79,7 @@ bench-env: $(BENCH_READY)  ## install what only the benchmark needs, PyTorch and
 
 lock:  ## for developers: resolve requirements.txt and requirements-dev.txt into requirements.lock and requirements-dev.lock
 	test -x build/uv/bin/uv || ($(PYTHON) -m venv build/uv && build/uv/bin/pip install --quiet uv)
-	$(LOCK) requirements.txt --output-file requirements.lock
+	$(LOCK) requirements.txt --constraints requirements-dev.txt --output-file requirements.lock
 	$(LOCK) requirements-dev.txt --constraints requirements.lock --output-file requirements-dev.lock
 
 clean:  ## remove the environment and everything built
