@@ -74,10 +74,7 @@ def test_interrupted_run_resumes_and_repeats_nothing(sequential):
     assert rows.to_csv(index=False).startswith(first), "the finished row was measured again"
 
 
-def test_a_row_holds_what_it_promises(sequential):
-    rows, _ = sequential
-    assert rows.accuracy.between(0.93, 0.95).all() and rows.accuracy.nunique() == 2
-    assert rows.ece.between(0.2, 0.3).all() and rows.nll.between(0.4, 0.5).all()
+def check_errors(rows):
     errors = rows.filter(like="error_")
     assert (
         errors.shape[1] == 18 and (errors.mean(axis=1) - rows.corruption_error).abs().max() < 1e-12
@@ -85,19 +82,28 @@ def test_a_row_holds_what_it_promises(sequential):
     assert (errors.min(axis=1) > 1 - rows.accuracy.max() - 0.01).all(), (
         "a corruption that helps is none"
     )
-    assert (rows.peak_memory_mb > 100).all() and (rows.fit_seconds > 0.5).all()
+    assert (rows.fit_seconds > 0.5).all()
 
 
-def test_the_notebook_s_own_cells_are_trained():
+def test_a_row_holds_what_it_promises(sequential):
+    rows, _ = sequential
+    assert rows.accuracy.between(0.93, 0.95).all() and rows.accuracy.nunique() == 2
+    assert rows.ece.between(0.2, 0.3).all() and rows.nll.between(0.4, 0.5).all()
+    assert (rows.peak_memory_mb > 100).all()
+    check_errors(rows)
+
+
+def test_the_notebook_s_own_cells_are_trained_and_measured(monkeypatch):
     """Part II on 10,000 images, without its other cells."""
     import recipes
 
-    parameters = {"training": "train", "FILTERS_1": 4, "VALIDATION_SIZE": 50_000}
-    predict, seconds = recipes.notebook(None, None, seed=1, epochs=1, **parameters)
-    mnist = np.load(ROOT / "data" / "mnist.npz")
-    read = predict(mnist["x_test"][:1_000]).argmax(axis=1)
-    share = np.mean(read == mnist["y_test"][:1_000])
-    assert share > 0.85 and seconds > 0.5, f"trained for {seconds} s, it reads {share:.0%} right"
+    parameters = {"training": "train", "VALIDATION_SIZE": 50_000}
+    monkeypatch.setitem(recipes.RECIPES, "smoke", (recipes.notebook, 1, parameters))
+    rows = pd.DataFrame([recipes.measure("smoke", seed=1, epochs=1)])
+    assert rows.accuracy.between(0.95, 1).all()
+    assert rows.ece.between(0, 0.03).all() and rows.nll.between(0.02, 0.2).all()
+    assert (rows.peak_memory_mb > 500).all()
+    check_errors(rows)
 
 
 def test_two_ray_nodes_give_the_same_rows_and_a_killed_worker_is_retried(

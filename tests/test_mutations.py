@@ -481,6 +481,7 @@ def test_nbval_notices_an_edited_output(tmp_path):
         [sys.executable, "-m", "pytest", "--nbval", path], capture_output=True, text=True
     )
     cells = len(code_cells(notebook))
+    assert process.returncode == 1, process.stdout
     assert f"1 failed, {cells - 1} passed" in process.stdout and "55001" in process.stdout
 
 

@@ -52,8 +52,8 @@ def page(page_file):
 
 @pytest.fixture(
     scope="module",
-    params=[(PHONE, "dark"), (LAPTOP, "light")],  # each width and each scheme
-    ids=["phone, dark", "laptop, light"],
+    params=[(PHONE, "light"), (PHONE, "dark"), (LAPTOP, "light"), (LAPTOP, "dark")],
+    ids=["phone, light", "phone, dark", "laptop, light", "laptop, dark"],
 )
 def opened(chromium, page_file, request):
     """The page in Chromium, with this screen and colour scheme; it may ask for nothing else."""

@@ -17,7 +17,7 @@ from conftest import (
     start_notebook,
 )
 
-SMALL = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 1, "VALIDATION_SIZE": 1_000}
+SMALL = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 2, "VALIDATION_SIZE": 1_000}
 # Two steps of one filter: the network guesses.
 POOR = {
     "FILTERS_1": 1,
