@@ -43,25 +43,17 @@ def spread(values, scale=1.0, digits=2):
 
 
 def recipes_with_runs(rows):
-    """Yield each recipe's name, its runs on the machine that ran most of them (of two the one with
-    more recipes), and its time beside Keras's example there.
+    """Return each recipe's name, its runs on one machine, and their time beside Keras's example's.
 
-    The quickest recipe comes first; the ratio of the median times is None where that machine has
-    not run the example.
+    The quickest comes first. The ratio of the median times is None where that machine has not run
+    the example. A recipe that ran on two machines is there twice.
     """
+    example = rows[rows.recipe == "keras-example"].groupby("machine").fit_seconds.median()
     found = []
-    recipes_on = rows.groupby("machine").recipe.nunique()
-    for recipe, runs in rows.groupby("recipe"):
-        runs_on = runs.machine.value_counts()
-        machine = max(runs_on.index, key=lambda name: (runs_on[name], recipes_on[name]))
-        runs = runs[runs.machine == machine]
-        example = rows[(rows.recipe == "keras-example") & (rows.machine == machine)]
-        found.append((
-            recipe,
-            runs,
-            runs.fit_seconds.median() / example.fit_seconds.median() if len(example) else None,
-        ))
-    return sorted(found, key=lambda entry: entry[2] or 0)
+    for (recipe, machine), runs in rows.groupby(["recipe", "machine"]):
+        seconds = runs.fit_seconds.median()
+        found.append((recipe, runs, seconds / example[machine] if machine in example else None))
+    return sorted(found, key=lambda entry: entry[1].fit_seconds.median())
 
 
 def short_table(rows):
@@ -70,10 +62,10 @@ def short_table(rows):
         "| | epochs | training time | test accuracy | wrong on distorted images |",
         "|---|---|---|---|---|",
     ]
-    for recipe, runs, ratio in recipes_with_runs(rows):
+    for recipe, runs, _ in recipes_with_runs(rows):
         if recipe in SHORT:
             lines.append(
-                f"| {NAMES[recipe]} | {runs.epochs.iloc[0]} | {ratio:.2f} "
+                f"| {NAMES[recipe]} | {runs.epochs.iloc[0]} | {runs.fit_seconds.median():.0f} s "
                 f"| {spread(runs.accuracy, 100)}% "
                 f"| {100 * runs.corruption_error.mean():.1f}% |"
             )
@@ -102,7 +94,8 @@ def results_table(rows):
 def corruption_table(rows):
     """Return the mean error on each kind of corruption in Markdown, a column for each recipe."""
     kinds = [name for name in rows if name.startswith("error_")]
-    columns = {recipe: runs[kinds].mean() * 100 for recipe, runs, _ in recipes_with_runs(rows)}
+    errors = 100 * rows.groupby("recipe")[kinds].mean()
+    columns = {recipe: errors.loc[recipe] for recipe, _, _ in recipes_with_runs(rows)}
     lines = [
         "| corruption | " + " | ".join(NAMES.get(recipe, recipe) for recipe in columns) + " |",
         "|---" * (len(columns) + 1) + "|",

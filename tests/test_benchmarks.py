@@ -209,9 +209,12 @@ def test_readme_shows_the_latest_results():
     import report
 
     rows = report.read_rows(ROOT / "benchmarks" / "results.csv", [])
-    for recipe, runs, ratio in report.recipes_with_runs(rows):
-        assert recipe in report.NAMES and runs.seed.nunique() == len(runs) >= 5 and ratio, (
-            f"{recipe} lacks seeds, or a ratio"
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    [machine] = set(rows.machine)  # or the README's times could not be compared
+    assert f"({machine})" in readme
+    for recipe, runs, _ in report.recipes_with_runs(rows):
+        assert recipe in report.NAMES and runs.seed.nunique() == len(runs) >= 5, (
+            f"{recipe} lacks seeds"
         )
     assert report.short_table(rows) in (ROOT / "README.md").read_text(), (
         "run `make bench`, or benchmarks/report.py"
@@ -226,27 +229,23 @@ def test_ratios_compare_times_of_one_machine():
     import report
 
     runs = [
-        ("keras-example", "quick", 10),
-        ("keras-example", "quick", 10),
-        ("keras-example", "slow", 30),
         ("ours", "quick", 5),
-        ("ours-long", "slow", 60),
-        ("ours-1", "other", 1),
-        ("ours-4", "other", 1),
-        ("ours-4", "quick", 2),
-        ("ours-2", "quick", 1),
+        ("ours", "slow", 60),
+        ("ours-1", "other", 7),
+        ("keras-example", "quick", 8),
+        ("keras-example", "quick", 10),
+        ("keras-example", "quick", 30),
+        ("keras-example", "slow", 30),
     ]
-    rows = pd.DataFrame(runs, columns=["recipe", "machine", "fit_seconds"]).assign(
-        epochs=1, accuracy=0.99, nll=0.03, ece=0.001, corruption_error=0.1
-    )
-    assert {recipe: ratio for recipe, _, ratio in report.recipes_with_runs(rows)} == {
-        "ours-1": None,
-        "ours-2": 0.1,
-        "ours-4": 0.2,
-        "ours": 0.5,
-        "keras-example": 1,
-        "ours-long": 2,
-    }
+    rows = pd.DataFrame(runs, columns=["recipe", "machine", "fit_seconds"])
+    found = report.recipes_with_runs(rows)
+    assert [(recipe, len(runs), ratio) for recipe, runs, ratio in found] == [
+        ("ours", 1, 0.5),
+        ("ours-1", 1, None),
+        ("keras-example", 3, 1),
+        ("keras-example", 1, 1),
+        ("ours", 1, 2),
+    ]
 
 
 def test_runs_of_different_lengths_are_not_averaged(tmp_path):
