@@ -21,7 +21,12 @@ SEVERITY = 2  # the one reported kind by kind
 
 # The tags of the notebook's cells that train, with the network that each leaves. Those that they
 # need have the tag recipe.
-TRAININGS = {"train-plain": "model", "train": "robust", "one-epoch": "quick"}
+TRAININGS = {
+    "train-first": "model",
+    "train-plain": "plain",
+    "train-augmented": "robust",
+    "one-epoch": "quick",
+}
 
 
 def notebook_cells():
@@ -35,7 +40,7 @@ def notebook_cells():
         if cell.cell_type == "code"
     ]
     text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    [solution] = re.findall(r"<summary>Solution 1: .*?```python\n(.*?)```", text, re.S)
+    [solution] = re.findall(r"<summary>Solution \d: one epoch.*?```python\n(.*?)```", text, re.S)
     return [*code, ({"one-epoch"}, solution)]
 
 
@@ -110,11 +115,14 @@ def random_forest(x, y, seed, epochs):
 RECIPES = {
     "ours-1": (notebook, 1, {"training": "one-epoch", "FILTERS_2": 96}),
     "train-mnist-fast": (anchors.train_mnist_fast, 1, {}),
-    "ours-plain": (notebook, 3, {"training": "train-plain"}),
-    "ours-2": (notebook, 2, {"training": "train"}),
-    "ours-4": (notebook, 4, {"training": "train"}),
-    "ours": (notebook, 15, {"training": "train"}),
-    "ours-long": (notebook, 60, {"training": "train", "FILTERS_1": 32, "VALIDATION_SIZE": 1_000}),
+    "ours-part-1": (notebook, 3, {"training": "train-first"}),
+    "ours-control": (notebook, 10, {"training": "train-plain"}),
+    "ours": (notebook, 10, {"training": "train-augmented"}),
+    "ours-long": (
+        notebook,
+        60,
+        {"training": "train-augmented", "FILTERS_1": 32, "VALIDATION_SIZE": 1_000},
+    ),
     "keras-example": (anchors.keras_example, 15, {}),
     "pytorch-example": (anchors.pytorch_example, 14, {}),
     "smoke": (random_forest, 1, {}),  # tries the benchmark itself

@@ -211,7 +211,11 @@ def lesson(trained, tmp_path_factory):
     from checks import CHECKS
     from lesson import Lesson
 
-    weights = keras.models.load_model(trained / "models" / "mnist_cnn.keras").get_weights()
+    files = {"train-plain": "part_1.keras", "train-augmented": "mnist_cnn.keras"}
+    weights = {
+        tag: keras.models.load_model(trained / "models" / file).get_weights()
+        for tag, file in files.items()
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(copy_project(tmp_path_factory.mktemp("lesson") / "project") / "notebooks")
         yield Lesson(weights, CHECKS)

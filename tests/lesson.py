@@ -2,13 +2,14 @@
 changed.
 
 `Lesson` runs each cell twice and keeps the state before each of them. `Lesson.run` starts from such
-a state with one cell changed. The weights of Part II come from the run that nbval has just made, so
-that no test trains for minutes.
+a state with one cell changed. The weights of the long trainings come from the run that nbval has
+just made, so that no test trains for minutes.
 """
 
 import ast
 import contextlib
 import io
+from types import SimpleNamespace
 
 import keras
 import matplotlib
@@ -16,8 +17,27 @@ import matplotlib.pyplot as plt
 from conftest import code_cells, read_notebook, tags
 
 matplotlib.use("agg")
-TEST_IMAGES = 3_000  # of the 10,000, for speed
+TRAIN_IMAGES, TEST_IMAGES = 12_000, 3_000  # of 60,000 and 10,000, for speed
 PARAMETERS = {"VALIDATION_SIZE": 500}
+
+
+def describe_fit(network, data, labels, options):
+    """Return what `fit` was called with, the weights before it, the learning rate by step, and of a
+    dataset the first two batches of the first two epochs.
+    """
+    epochs = [] if labels is not None else [list(data.take(2)) for _ in range(2)]
+    initial, rate = network.get_weights(), network.optimizer.get_config()["learning_rate"]
+    if isinstance(rate, dict):
+        rate = keras.optimizers.schedules.deserialize(rate)
+    return SimpleNamespace(
+        network=network,
+        data=data,
+        labels=labels,
+        options=dict(options),
+        epochs=[[(x.numpy(), y.numpy()) for x, y in batches] for batches in epochs],
+        get_weights=lambda: initial,
+        rate=rate if callable(rate) else lambda step: rate,
+    )
 
 
 class State:
@@ -55,6 +75,7 @@ class Lesson:
     """
 
     def __init__(self, weights, checks):
+        """``weights`` are what the cells with these tags would have trained."""
         self.cells, self.weights = code_cells(read_notebook()), weights
         self.state, self.before = State(), []
         self.found, self.found_again = {}, {}
@@ -69,7 +90,7 @@ class Lesson:
         self.before.append(self.state.copy())
         self.trained = [
             (self.state.names[name], self.state.names[name].get_weights())
-            for name in ("model", "robust")
+            for name in ("model", "plain", "robust")
         ]
 
     def error(self, check):
@@ -105,22 +126,20 @@ class Lesson:
         state, cell_tags = self.state, tags(self.cells[n])
         names, printed, figures, fits = state.names, io.StringIO(), [], []
 
-        def fit(model, x, *arguments, **options):
-            fits.append((model, x, arguments, dict(options)))
-            options["epochs"] = 1
-            if arguments:  # arrays, in Part I
-                labels, *others = arguments
-                return self.original_fit(model, x[:10_000], labels[:10_000], *others, **options)
-            history = self.original_fit(model, x.take(2), **options)
-            model.set_weights(self.weights)
+        def fit(network, data, labels=None, **options):
+            fits.append(describe_fit(network, data, labels, options))
+            options = options | {"epochs": 1}
+            if labels is not None:  # arrays
+                return self.original_fit(network, data, labels, **options)
+            history = self.original_fit(network, data.take(2), **options)
+            [weights] = [self.weights[tag] for tag in cell_tags & self.weights.keys()] or [None]
+            if weights:
+                network.set_weights(weights)
             return history
 
         keras.Model.fit = fit
         if "display" in names:
-            names["display"] = lambda figure, metadata=None, raw=False: figures.append((
-                figure,
-                metadata,
-            ))
+            names["display"] = lambda figure, metadata=None, **_: figures.append((figure, metadata))
         tree = ast.parse(source)
         value = None
         if isinstance(tree.body[-1], ast.Expr) and not source.endswith(";"):
@@ -137,8 +156,9 @@ class Lesson:
         if "parameters" in cell_tags:
             names.update(PARAMETERS)
         if "data" in cell_tags:
-            names["test_images"] = names["test_images"][:TEST_IMAGES]
-            names["test_labels"] = names["test_labels"][:TEST_IMAGES]
+            for part, count in {"train": TRAIN_IMAGES, "test": TEST_IMAGES}.items():
+                for name in (f"{part}_images", f"{part}_labels"):
+                    names[name] = names[name][:count]
         for tag in cell_tags:
             state.printed[tag], state.figures[tag], state.fits[tag] = (
                 printed.getvalue(),

@@ -18,7 +18,7 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import ROOT, copy_project, read_notebook, run_cells, tags
-from PIL import Image, ImageDraw
+from PIL import Image
 from playwright.sync_api import TimeoutError, expect
 
 # Seconds before a page counts as hung: a busy machine is slow, and an idle one waits for nothing.
@@ -446,13 +446,3 @@ def test_without_the_package_the_notebook_goes_on(trained, monkeypatch, capsys):
     assert data.keys() == {"image/png", "text/plain"} and data["image/png"].startswith(b"\x89PNG")
     probability = re.search(r"a [17]: probability (\d+)%", alt)[1]
     assert 40 <= int(probability) <= 95, "the network does not hesitate: take another sample"
-
-
-def test_a_guess_is_called_a_guess(definitions):
-    ImageDraw.Draw(picture := Image.new("L", (280, 280), "white")).line(
-        [50, 50, 200, 200], "black", 20
-    )
-    assert (
-        definitions.read_picture(picture, lambda batch: np.full((1, 10), 0.1), 0.75)[2]
-        == "This is hard to read, perhaps a 0: probability 10%."
-    )

@@ -1,4 +1,4 @@
-"""The solutions folded away at the end of the lesson do what they say."""
+"""The solutions folded away at the end of the lesson work, and their answers are true."""
 
 import re
 
@@ -7,61 +7,79 @@ import pytest
 
 @pytest.fixture(scope="module")
 def solutions(saved):
-    """The Python code of each folded solution by the number of its exercise."""
+    """By the number of its exercise each solution's Python code, and its answer."""
     text = "\n".join(cell.source for cell in saved.cells if cell.cell_type == "markdown")
-    found = re.findall(r"<summary>Solutions? (\d).*?</summary>(.*?)</details>", text, re.S)
-    return {
-        number: code[1]
-        for number, body in found
-        if (code := re.search(r"```python\n(.*?)```", body, re.S))
-    }
+    found = re.findall(r"<summary>Solution (\d).*?```python\n(.*?)```(.*?)</details>", text, re.S)
+    return {number: (code, answer) for number, code, answer in found}
 
 
 @pytest.fixture
 def names(lesson):
     """What the notebook has defined when it ends, with few training images."""
     names = lesson.go_back().names
-    names.update(x_train=names["x_train"][:12_800], y_train=names["y_train"][:12_800], EPOCHS=1)
+    names.update(EPOCHS=2)
     return names
 
 
+def numbers(text):
+    """Return the numbers in ``text``, without thousands separators."""
+    text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
+    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)]
+
+
 def test_every_solution_is_tested(solutions):
-    assert list(solutions) == ["1", "2", "5", "6"]
-
-
-def test_one_epoch(solutions, names):
-    exec(solutions["1"], names)
-    quick = names["quick"]
-    assert quick is not names["model"] and type(quick.optimizer).__name__ == "Adam"
-    assert len(quick.history.epoch) == 1 and quick.history.history["val_accuracy"][0] > 0.9
-    rate = names["rise_and_fall"]
-    rates = [float(rate(step)) for step in range(101)]
-    assert rates[0] == 0 and max(rates) == rates[20] and rates[100] < 1e-6
-
-
-def test_no_augmentation(solutions, names, capsys):
-    exec(solutions["2"], names)
-    assert names["plain"] is not names["robust"]
-    shares = [float(share) for share in re.findall(r"(\d+\.\d)%", capsys.readouterr().out)]
-    assert len(shares) == len(names["others"]) and shares[0] > 80 and min(shares) < 60
+    assert list(solutions) == ["1", "2", "3", "4", "5", "6"]
 
 
 def test_when_to_say_i_do_not_know(solutions, names, capsys):
-    exec(solutions["5"], names)
-    avoided, given_up = zip(*[
-        map(int, re.findall(r"\d+", line)) for line in capsys.readouterr().out.splitlines()
-    ])
-    assert (
-        list(avoided) == sorted(avoided)
-        and list(given_up) == sorted(given_up)
-        and avoided[-1] > len(names["mistakes"]) / 2
-    )
+    """Each further avoided mistake costs more right answers, as the answer says."""
+    exec(solutions["1"][0], names)
+    lines = [numbers(line) for line in capsys.readouterr().out.splitlines()]
+    shares, avoided, given_up = zip(*lines)
+    assert shares == (0.2, 1, 5) and list(avoided) == sorted(avoided)
+    assert avoided[-1] > len(names["mistakes"]) / 2
+    assert given_up[2] - given_up[1] > avoided[2] - avoided[1]
+
+
+def test_no_careless_pictures(solutions, names, capsys):
+    exec(solutions["2"][0], names)
+    plain, warped, augmented = (numbers(line)[0] for line in capsys.readouterr().out.splitlines())
+    assert warped < min(plain, augmented), "noisy digits are not read worst by the warped network"
 
 
 def test_fashion_mnist(solutions, names, fashion_mnist, monkeypatch, capsys):
     (x, y), test = fashion_mnist
     few = (x[:20_000], y[:20_000]), test  # for speed
     monkeypatch.setattr(names["keras"].datasets.fashion_mnist, "load_data", lambda: few)
-    assert solutions["6"].count("epochs=5") == 1
-    exec(solutions["6"], names)
+    assert solutions["3"][0].count("epochs=5") == 1
+    exec(solutions["3"][0], names)
     assert 0.82 < names["fashion_accuracy"] < 0.93, capsys.readouterr().out
+
+
+def test_half_the_filters(solutions, names, saved, capsys):
+    """The numbers of parameters in the text are those of the networks."""
+    exec(solutions["4"][0], names)
+    text = "\n".join(cell.source for cell in saved.cells)
+    on_paper = numbers(re.search(r"On paper:.*", text)[0].split("Sequential")[0])
+    counts = [layer.count_params() for layer in names["half"].layers if layer.count_params()]
+    assert set(counts) < set(on_paper)
+    assert on_paper[-2:] == [names["half"].count_params(), names["model"].count_params()]
+    assert numbers(capsys.readouterr().out.splitlines()[-2]) == [names["half"].count_params()]
+
+
+def test_five_seeds(solutions, names, capsys):
+    assert solutions["5"][0].count("[1, 2, 3, 4, 5]") == 1
+    exec(solutions["5"][0].replace("[1, 2, 3, 4, 5]", "[1, 2]"), names)
+    mean, deviation = numbers(capsys.readouterr().out)
+    assert len(set(names["scores"])) == 2 and mean > 90 and deviation < 2
+
+
+def test_one_epoch(solutions, names):
+    exec(solutions["6"][0], names)
+    quick = names["quick"]
+    assert quick is not names["model"] and type(quick.optimizer).__name__ == "Adam"
+    assert len(quick.history.epoch) == 1 and quick.history.history["val_accuracy"][0] > 0.9
+    rate = names["rise_and_fall"]
+    rates = [float(rate(step)) for step in range(names["steps"] + 1)]
+    peak = names["steps"] // 5
+    assert rates[0] == 0 and max(rates) == rates[peak] and rates[-1] < 1e-6

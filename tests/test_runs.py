@@ -29,12 +29,12 @@ POOR = {
 DIGEST = """
 def digest(network):
     return hashlib.sha256(b"".join(w.tobytes() for w in network.get_weights())).hexdigest()
-print(digest(model), digest(robust))
+print(digest(model), digest(plain), digest(robust))
 """
 
 
 def project(folder):
-    """Copy the project to ``folder``, with a last cell in the notebook that prints digests of both
+    """Copy the project to ``folder``, with a last cell in the notebook that prints digests of all
     networks' weights.
     """
     path = copy_project(folder) / "notebooks" / "mnist_cnn.ipynb"
@@ -71,19 +71,20 @@ def two_runs(tmp_path_factory):
 
 def test_same_seed_same_weights_bit_for_bit(two_runs):
     first, second = map(weights, two_runs[1])
-    assert len(first) == 2 and first == second
+    assert len(first) == 3 and first == second
 
 
 def test_two_runs_at_once_leave_a_whole_model(two_runs):
     import keras
 
     folder, _ = two_runs
-    assert read_card(folder)["epochs"] == SMALL["EPOCHS"]
+    assert read_card(folder)["settings"]["EPOCHS"] == SMALL["EPOCHS"]
     assert sorted(path.name for path in (folder / "models").iterdir()) == [
         "mnist_cnn.json",
         "mnist_cnn.keras",
         "mnist_cnn.onnx",
         "mnist_cnn.tflite",
+        "part_1.keras",
     ]
     assert len(keras.models.load_model(folder / "models" / "mnist_cnn.keras").layers) == 8
 
@@ -97,5 +98,5 @@ def test_a_poor_network_runs_to_the_end(tmp_path):
     }
     run = start_notebook(project(tmp_path / "project"), "executed.ipynb", POOR, **surroundings)
     notebook = collect_notebook(run)
-    assert len(weights(notebook)) == 2
+    assert len(weights(notebook)) == 3
     assert all(cell.execution_count for cell in code_cells(notebook))

@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 from marks import write_between_marks
 
-ATTACHED = {"picture": "predictions.png", "steps": "steps.png"}  # tag of the drawing cell: name
+ATTACHED = {"picture": "predictions.png"}  # tag of the drawing cell: name
 SHOWN = {"picture": "docs/predictions.png", "others-figure": "docs/others.png"}
 
 
@@ -34,15 +34,16 @@ def find_picture(notebook, tag):
 
 
 def other_pictures(notebook):
-    """Return the README's table, in Markdown, of what both networks read of the other pictures."""
-    [cell] = [c for c in notebook.cells if "table-after" in c.metadata.get("tags", [])]
-    rows = re.findall(r"^(\S.*?) +([\d.]+%) +([\d.]+%)$", cell.outputs[0].data["text/plain"], re.M)
-    names, before, after = zip(*rows)
+    """Return the README's table, in Markdown, of what the networks read of the other pictures."""
+    [cell] = [c for c in notebook.cells if "table" in c.metadata.get("tags", [])]
+    text = cell.outputs[0].data["text/plain"]
+    rows = re.findall(r"^(\S.*?) +([\d.]+%) +([\d.]+%) +([\d.]+%)$", text, re.M)
+    names, *columns = zip(*rows)
+    networks = ["Part I", "longer, with a falling rate", "the same, augmented"]
     return "\n".join([
         f"| | {' | '.join(names)} |",
         "|---" * (len(rows) + 1) + "|",
-        f"| plain training | {' | '.join(before)} |",
-        f"| with augmentation | {' | '.join(after)} |",
+        *(f"| {name} | {' | '.join(column)} |" for name, column in zip(networks, columns)),
     ])
 
 
