@@ -115,25 +115,19 @@ def copy_project(folder):
     return folder
 
 
-def papermill_options(parameters):
-    """Return the command-line options that give papermill ``parameters``, a dict."""
-    return [text for name, value in parameters.items() for text in ("-p", name, str(value))]
-
-
 def start_notebook(folder, output, parameters, prefix=(), **environment):
-    """Start papermill on the notebook copied to ``folder`` with ``parameters``; return the running
+    """Start a run of the notebook copied to ``folder`` with ``parameters``; return the running
     process.
     """
+    options = [text for name, value in parameters.items() for text in ("-p", name, str(value))]
     return subprocess.Popen(
         [
             *prefix,
             sys.executable,
-            "-m",
-            "papermill",
-            "--no-progress-bar",
+            ROOT / "tools" / "run_notebook.py",
             folder / "notebooks" / "mnist_cnn.ipynb",
             folder / output,
-            *papermill_options(parameters),
+            *options,
         ],
         cwd=folder / "notebooks",
         env={**os.environ, **environment},

@@ -11,7 +11,8 @@ import zipfile
 
 import nbformat
 import pytest
-from conftest import NOTEBOOK, ROOT, code_cells, outputs, read_notebook, tags
+from conftest import ROOT, code_cells, outputs, read_notebook, tags
+from run_notebook import set_parameters
 
 
 def make(*arguments, cwd=ROOT, **environment):
@@ -46,16 +47,28 @@ def test_readme_names_only_files_that_exist():
         assert (ROOT / path).exists(), path
 
 
+def test_a_clone_has_the_same_bytes_whatever_git_does_to_line_endings(tmp_path):
+    if not (ROOT / ".git").exists():
+        reason = "needs a clone of the repository: run it in one"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    for name in ["true", "false"]:
+        clone = ["git", "clone", "-q", "-c", f"core.autocrlf={name}", ROOT, tmp_path / name]
+        subprocess.run(clone, check=True)
+    different = ["diff", "-rq", "-x", ".git", tmp_path / "true", tmp_path / "false"]
+    assert subprocess.run(different, capture_output=True, text=True).stdout == ""
+
+
 # What gets installed
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A folder with the Makefile alone, where nothing has been set up."""
+    """A folder with the Makefile and the tools, where nothing has been set up."""
     folder = tmp_path / "a checkout"
     folder.mkdir()
     for name in ["Makefile", "requirements.lock", "requirements-dev.lock"]:
         shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "tools", folder / "tools")
     return folder
 
 
@@ -69,32 +82,44 @@ def stamps(folder):
 
 
 def fake_python(folder, before):
-    """A Python that executes ``before`` first, to look like another one."""
+    """A Python that executes ``before`` ahead of a script, to look like another machine's."""
     script = folder / "fake_python"
+    imports = "import builtins, io, platform, shutil, sys; from types import SimpleNamespace"
     script.write_text(
-        f'#!/bin/sh\nexec python3 -c "import sys; {before}; exec(sys.argv[1])" "$2"\n'
+        "#!/bin/sh\nexec python3 -c "
+        f'"{imports}; code = open(sys.argv[1]).read(); {before}; exec(code)" "$@"\n'
     )
     script.chmod(0o755)
     return "PYTHON=./fake_python"
 
 
-@pytest.mark.parametrize("version", ["(3, 10, 14)", "(3, 14, 0)", "(2, 7, 18)"])
-def test_wrong_python(checkout, version):
-    process = make("run", fake_python(checkout, f"sys.version_info = {version}"), cwd=checkout)
-    found = ".".join(version.strip("()").split(", ")[:2])
-    assert process.returncode != 0
-    assert f"Python {found} found, 3.11 to 3.13 needed" in process.stderr
-    assert not (checkout / ".venv").exists()
+LINUX = "platform.system, platform.machine = lambda: 'Linux', lambda: 'x86_64'"
+MAC = "platform.system, platform.machine = lambda: 'Darwin', lambda: '{}'"
 
 
-def test_python_without_venv(checkout):
-    process = make("run", fake_python(checkout, "sys.modules['ensurepip'] = None"), cwd=checkout)
-    assert process.returncode != 0
-    assert (
-        "has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"
-        in process.stdout
-    )
-    assert "Traceback" not in process.stderr
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ("sys.version_info = (3, 10, 14)", "Python 3.10 found, 3.11 to 3.13 needed"),
+        ("sys.version_info = (3, 14, 0)", "Python 3.14 found, 3.11 to 3.13 needed"),
+        ("sys.modules['ensurepip'] = None", "apt install python3-venv"),
+        (f"{LINUX}; platform.libc_ver = lambda: ('', '')", "needs glibc, which Alpine lacks"),
+        (
+            f"{LINUX}; platform.libc_ver = lambda: ('glibc', ''); "
+            "builtins.open = lambda path: io.StringIO('flags : sse4_2 f16c')",
+            "needs a processor with AVX",
+        ),
+        (MAC.format("x86_64"), "need macOS 14 or later on Apple silicon"),
+        (f"{MAC.format('arm64')}; platform.mac_ver = lambda: ('13.7', '', '')", "need macOS 14"),
+        ("shutil.disk_usage = lambda path: SimpleNamespace(free=2.9e9)", "2.9 GB of disk free in"),
+    ],
+)
+def test_make_says_what_is_in_the_way_before_it_installs_anything(checkout, before, reason):
+    process = make("run", fake_python(checkout, before), cwd=checkout)
+    assert process.returncode != 0 and not (checkout / ".venv").exists()
+    lines = process.stderr.splitlines()
+    [said] = [line for line in lines if not line.startswith(("make:", "cat:"))]
+    assert reason in said
 
 
 def test_no_python(checkout):
@@ -125,6 +150,7 @@ def write_lock(path, name, folder):
     wheel, info = folder / f"{name}-1.0-py3-none-any.whl", f"{name}-1.0.dist-info"
     with zipfile.ZipFile(wheel, "w") as file:
         file.writestr(f"{name}.py", "")
+        file.writestr(f"{name}.pth", "import tempfile; print('temporary:', tempfile.gettempdir())")
         file.writestr("matplotlib/font_manager.py", "")
         file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         file.writestr(
@@ -136,7 +162,9 @@ def write_lock(path, name, folder):
 
 
 def test_pip_installs_into_the_project_whatever_its_user_has_set(checkout, tmp_path):
-    """The packages go to .venv, in spite of pip's settings; development's come on top."""
+    """The packages go to .venv, in spite of pip's settings; development's come on top. What the
+    first one prints when the second is installed: pip's temporary files are below build/.
+    """
     write_lock(checkout / "requirements.lock", "first", tmp_path)
     write_lock(checkout / "requirements-dev.lock", "second", tmp_path)
     elsewhere = tmp_path / "elsewhere"
@@ -165,6 +193,7 @@ def test_pip_installs_into_the_project_whatever_its_user_has_set(checkout, tmp_p
     process = make(str(dev_ready.relative_to(checkout)), cwd=checkout, **settings)
     assert process.returncode == 0, process.stdout + process.stderr
     assert (packages / "second.py").exists() and (checkout / ".venv" / "mine").exists()
+    assert f"temporary: {checkout}/build/pip\n" in process.stdout
     assert not elsewhere.exists()
 
 
@@ -184,17 +213,33 @@ print(sys.flags.hash_randomization, "intruder" in globals())
 pathlib.Path("../models").mkdir()
 _ = pathlib.Path("../models/mnist_cnn.json").write_text(json.dumps({"test_accuracy": 0.5}))
 """
+OTHERS = """\
+import os, sys, warnings
+import ipywidgets, pandas
+from IPython.display import Image, display
+warnings.warn("about the machine")
+print("of a library", file=sys.stderr)
+os.system("echo of another process >&2")
+print(1 / EPOCHS if EPOCHS >= 0 else os.kill(os.getpid(), 9))
+display(ipywidgets.Button(), Image(b"", format="png"))
+pandas.DataFrame({"right": [0.5]})
+"""
 
 
 @pytest.fixture
 def project(checkout):
     """A copy of the project with this Python, and a notebook that only says what it finds."""
-    for name in ["templates", "tools"]:
-        shutil.copytree(ROOT / name, checkout / name)
+    shutil.copytree(ROOT / "templates", checkout / "templates")
     parameters = nbformat.v4.new_code_cell(
         "EPOCHS = 15\nRATE = 0.1", metadata={"tags": ["parameters"]}
     )
-    cells = [nbformat.v4.new_markdown_cell("# Title"), parameters, nbformat.v4.new_code_cell(PROBE)]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        parameters,
+        nbformat.v4.new_code_cell(PROBE),
+        nbformat.v4.new_markdown_cell("Then:\n\n## Others"),
+        nbformat.v4.new_code_cell(OTHERS),
+    ]
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=read_notebook().metadata)
     (checkout / "notebooks").mkdir()
     nbformat.write(notebook, checkout / "notebooks" / "mnist_cnn.ipynb")
@@ -252,36 +297,80 @@ def test_a_run_is_the_same_whatever_its_user_has_set(project, tmp_path):
     assert process.returncode == 0, process.stdout + process.stderr
     found = outputs(read_notebook(project / "build" / "mnist_cnn.ipynb"))
     printed = [output.text for output in found if output.get("name") == "stdout"]
-    assert (
-        "".join(printed) == "asserts are on\n3 tensorflow float32\n1.5 inline\n80 utf-8\n1 False\n"
-    )
+    assert printed[0] == "asserts are on\n3 tensorflow float32\n1.5 inline\n80 utf-8\n1 False\n"
     assert "rcParams" in (project / "build" / "mnist_cnn.html").read_text("utf-8")
 
 
-def test_a_misspelt_parameter_is_refused_before_anything_runs(project):
-    process = make("run", "ARGS=-p EPOCHS 1 -p epochs 2", cwd=project)
-    assert process.returncode != 0
-    assert "The notebook has no parameter epochs. It has EPOCHS, RATE." in process.stderr
-    assert "Traceback" not in process.stderr and not (project / "models").exists()
+RUN = """\
+[1/4] Title
+[2/4] Title
+[3/4] Title
+asserts are on
+4 tensorflow float32
+1.5 inline
+80 utf-8
+1 False
+[4/4] Others
+0.25
+Button(style=ButtonStyle())
+   right
+0    0.5
+
+time           0.X minutes
+test accuracy  50.00%
+page           build/mnist_cnn.html
+saved          models/mnist_cnn.json
+"""
 
 
-def test_the_notebook_s_own_parameters_are_accepted(tmp_path):
+def test_a_run_prints_its_progress_and_the_results_alone(project):
+    process = make("run", "ARGS=-p EPOCHS 4", cwd=project)
+    assert re.sub(r"0\.\d minutes", "0.X minutes", process.stdout) == RUN, process.stderr
+    assert process.stderr == ""
+    executed = read_notebook(project / "build" / "mnist_cnn.ipynb")
+    assert "stderr" not in str(executed.cells) and "widget" not in str(executed.metadata)
+    assert "widget-view" not in str(executed.cells)
+    log = (project / "build" / "mnist_cnn.log").read_text()
+    assert all(f"of {what}" in log for what in ["a library", "another process"])
+    assert "about the machine" in log and "not a writable location" not in log
+
+
+def test_a_run_that_saves_nothing_reports_no_older_accuracy(project):
+    (project / "models").mkdir()
+    (project / "models" / "mnist_cnn.json").write_text('{"test_accuracy": 0.9}')
+    path = project / "notebooks" / "mnist_cnn.ipynb"
+    path.write_text(path.read_text().replace("../models", "../elsewhere"))
+    process = make("run", cwd=project)
+    assert process.returncode == 0 and "test accuracy" not in process.stdout, process.stderr
+    assert process.stdout.endswith("saved         \n")
+
+
+@pytest.mark.parametrize(("epochs", "reason"), [(0, "ZeroDivisionError"), (-1, "Python died")])
+def test_a_run_that_fails_says_where_and_why(project, epochs, reason):
+    process = make("run", f"ARGS=-p EPOCHS {epochs}", cwd=project)
+    assert process.returncode != 0 and reason in process.stderr
+    assert process.stdout.endswith("[4/4] Others\n")
+    assert (project / "build" / "mnist_cnn.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ("epochs 2", "The notebook has no parameter epochs. It has EPOCHS, RATE."),
+        ("EPOCHS many", "EPOCHS cannot be many: give a number, as in -p EPOCHS 4."),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_runs(project, wrong, reason):
+    process = make("run", f"ARGS=-p EPOCHS 1 -p {wrong}", cwd=project)
+    assert process.returncode != 0 and process.stdout == ""
+    assert reason in process.stderr and "Traceback" not in process.stderr
+
+
+def test_the_notebook_s_own_parameters_are_accepted():
     """All names that its cell of parameters assigns, and no others."""
     [cell] = [cell for cell in code_cells(read_notebook()) if "parameters" in tags(cell)]
     names = [
         line.targets[0].id for line in ast.parse(cell.source).body if isinstance(line, ast.Assign)
     ]
-    process = subprocess.run(
-        [
-            sys.executable,
-            ROOT / "tools" / "run_notebook.py",
-            NOTEBOOK,
-            tmp_path / "x.ipynb",
-            "-p",
-            "?",
-            "1",
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert process.stderr.strip().endswith(f"It has {', '.join(names)}.")
+    with pytest.raises(SystemExit, match=f"It has {', '.join(names)}\\.$"):
+        set_parameters(read_notebook(), [("?", "1")])

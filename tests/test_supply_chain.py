@@ -1,10 +1,14 @@
 """What gets installed: pinned, hashed, without known holes, and nothing that is not used."""
 
+import platform
 import re
 import subprocess
 import sys
+from importlib.metadata import distribution
+from pathlib import Path
 
 import pytest
+from check_machine import DISK
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -123,6 +127,29 @@ def test_installed_packages_fit_each_other():
     assert process.returncode == 0, process.stdout
 
 
+def test_readme_says_how_much_disk_the_environment_takes():
+    """As `make` checks; what pip downloads on the way is not here any more, so it gets a third."""
+    size = sum(path.lstat().st_size for path in Path(sys.prefix).rglob("*")) / 1e9
+    assert DISK / 2 < size < DISK * 2 / 3
+    assert f"{DISK} GB of disk" in (ROOT / "README.md").read_text()
+
+
+def test_readme_says_which_systems_the_packages_serve():
+    """As far as the packages installed here can tell: the least glibc, or macOS."""
+    if platform.system() == "Windows":
+        pytest.skip("the README promises nothing there")
+    system, pattern = {
+        "Linux": ("glibc 2.{}", r"manylinux_2_(\d+)_"),
+        "Darwin": ("macOS {}", r"macosx_(\d+)_"),
+    }[platform.system()]
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    wheels = [
+        distribution(line.split("==")[0]).read_text("WHEEL") for line in lines if "==" in line
+    ]
+    served = [min(map(int, re.findall(pattern, wheel)), default=0) for wheel in wheels]
+    assert f"{system.format(max(served))} or later" in (ROOT / "README.md").read_text()
+
+
 def deptry(*arguments):
     """Run deptry, which compares imports with requirements; its settings are in pyproject.toml."""
     return subprocess.run(
@@ -141,11 +168,11 @@ def test_requirements_txt_alone_has_what_the_notebook_imports():
 
 
 def test_the_benchmark_s_requirements_have_what_it_imports():
-    """Beside the notebook's; three packages come with Jupyter and papermill."""
+    """Beside the notebook's; tqdm comes with one of those."""
     files = "requirements.txt,benchmarks/requirements.txt,benchmarks/requirements-ray.txt"
     process = deptry(
         "benchmarks",
         *["--exclude", "^build", "--requirements-files", files, "--requirements-files-dev", "none"],
-        *["--ignore", "DEP002", "--per-rule-ignores", "DEP003=nbclient|nbformat|tqdm"],
+        *["--ignore", "DEP002", "--per-rule-ignores", "DEP003=tqdm"],
     )
     assert process.returncode == 0, process.stderr

@@ -15,8 +15,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
-from conftest import NOTEBOOK, ROOT, outputs, papermill_options, read_notebook
+from conftest import ROOT, outputs, read_notebook
+from run_notebook import set_parameters
 
 KERAS_HASH = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
@@ -55,9 +57,10 @@ def execute(python, folder):
     folder.mkdir()
     home = python.parent.parent / "home"
     path = folder / "mnist_cnn.ipynb"
-    prepare = [ROOT / "tools" / "run_notebook.py", NOTEBOOK, path, "--prepare-only"]
-    small = {"EPOCHS": 1, "FILTERS_1": 4, "FILTERS_2": 16, "VALIDATION_SIZE": 1_000}
-    run(sys.executable, *prepare, *papermill_options(small))
+    notebook = read_notebook()
+    small = {"EPOCHS": "1", "FILTERS_1": "4", "FILTERS_2": "16", "VALIDATION_SIZE": "1_000"}
+    set_parameters(notebook, small.items())
+    nbformat.write(notebook, path)
     nbconvert = ["nbconvert", "--to", "notebook", "--execute", "--allow-errors", "--inplace"]
     settings = {"PATH": os.environ["PATH"], "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     run(python, "-m", *nbconvert, path.name, cwd=folder, env={"HOME": str(home), **settings})
@@ -100,3 +103,27 @@ def test_what_it_says_to_install_is_enough(alone):
     assert not execute(alone.python, again).errors
     for ending in ["keras", "onnx", "tflite"]:
         assert (again / "models" / f"mnist_cnn.{ending}").stat().st_size > 100_000, ending
+
+
+@pytest.mark.parametrize(
+    ("system", "served"),
+    [
+        ("macosx_14_0_arm64", True),
+        ("macosx_13_0_arm64", False),
+        ("macosx_14_0_x86_64", False),
+        ("win_amd64", True),
+        ("win_arm64", False),
+        ("musllinux_1_2_x86_64", False),
+    ],
+)
+def test_the_lock_serves_the_systems_that_the_readme_names(system, served, tmp_path):
+    """Asks pip, which need not run there, for the three packages that serve the fewest."""
+    entries = re.split(r"\n(?=\w)", (ROOT / "requirements.lock").read_text())
+    few = [e for e in entries if re.match("(ai-edge-litert|onnxruntime|tensorflow)==", e)]
+    (tmp_path / "few.lock").write_text("\n".join(few) + "\n")
+    options = ["--dry-run", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+    options += ["--target", tmp_path / "x", "--platform", system, "-r", tmp_path / "few.lock"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *options]
+    process = subprocess.run(pip, capture_output=True, text=True)
+    assert (process.returncode == 0) == served, process.stderr
+    assert served or "No matching distribution" in process.stderr
