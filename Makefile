@@ -72,7 +72,7 @@ bench: $(BENCH_READY)  ## measure the notebook's recipes beside published ones: 
 	$(BENCH) benchmarks/report.py build/results.csv
 
 bench-quick: $(BENCH_READY)  ## a first impression of the same in a few minutes: build/quick.csv, .md and .png
-	$(BENCH) benchmarks/bench.py --csv build/quick.csv --seeds 1 --recipes ours-1 train-mnist-fast ours-4 keras-example
+	$(BENCH) benchmarks/bench.py --csv build/quick.csv --seeds 1 --recipes ours-1 train-mnist-fast ours keras-example
 	$(BENCH) benchmarks/report.py build/quick.csv
 
 bench-env: $(BENCH_READY)  ## install what only the benchmark needs, PyTorch and Ray, apart from the notebook's packages

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 from bench import read_rows
 from recipes import ROOT, SEVERITY
 
@@ -15,11 +16,10 @@ sys.path.append(str(ROOT / "tools"))
 from marks import write_between_marks  # noqa: E402
 
 NAMES = {
-    "ours-1": "**this notebook**, exercise 1",
-    "ours-plain": "**this notebook**, Part I",
-    "ours-2": "**this notebook**, 2 epochs",
-    "ours-4": "**this notebook**, 4 epochs",
-    "ours": "**this notebook**",
+    "ours-1": "**this notebook**, one epoch (exercise 6)",
+    "ours-part-1": "**this notebook**, Part I",
+    "ours-control": "**this notebook**, Part II: falling rate",
+    "ours": "**this notebook**, Part III: the same, augmented",
     "ours-long": "**this notebook**, long run",
     "keras-example": "Keras's mnist_convnet",
     "pytorch-example": "PyTorch's mnist example",
@@ -28,7 +28,8 @@ NAMES = {
 SHORT = [
     "ours-1",
     "train-mnist-fast",
-    "ours-4",
+    "ours-part-1",
+    "ours-control",
     "ours",
     "keras-example",
     "pytorch-example",
@@ -45,27 +46,42 @@ def spread(values, scale=1.0, digits=2):
 def recipes_with_runs(rows):
     """Return each recipe's name, its runs on one machine, and their time beside Keras's example's.
 
-    The quickest comes first. The ratio of the median times is None where that machine has not run
-    the example. A recipe that ran on two machines is there twice.
+    The quickest comes first, and those without a time last. The ratio of the median times is None
+    where there is no time, or that machine has not run the example. A recipe that ran on two
+    machines is there twice.
     """
     example = rows[rows.recipe == "keras-example"].groupby("machine").fit_seconds.median()
     found = []
     for (recipe, machine), runs in rows.groupby(["recipe", "machine"]):
         seconds = runs.fit_seconds.median()
-        found.append((recipe, runs, seconds / example[machine] if machine in example else None))
-    return sorted(found, key=lambda entry: entry[1].fit_seconds.median())
+        timed = machine in example and seconds > 0
+        found.append((recipe, runs, seconds / example[machine] if timed else None))
+    order = list(NAMES)
+
+    def by_time(entry):
+        recipe, runs, _ = entry
+        place = order.index(recipe) if recipe in order else len(order)
+        return np.nan_to_num(runs.fit_seconds.median(), nan=np.inf), place
+
+    return sorted(found, key=by_time)
+
+
+def seconds(runs, digits):
+    """Return the median time of ``runs`` as text, or a dash where none was taken."""
+    median = runs.fit_seconds.median()
+    return "–" if np.isnan(median) else f"{median:.{digits}f}"
 
 
 def short_table(rows):
     """Return the README's table in Markdown."""
     lines = [
-        "| | epochs | training time | test accuracy | wrong on distorted images |",
+        "| | epochs | training time, s | test accuracy | wrong on distorted images |",
         "|---|---|---|---|---|",
     ]
     for recipe, runs, _ in recipes_with_runs(rows):
         if recipe in SHORT:
             lines.append(
-                f"| {NAMES[recipe]} | {runs.epochs.iloc[0]} | {runs.fit_seconds.median():.0f} s "
+                f"| {NAMES[recipe]} | {runs.epochs.iloc[0]} | {seconds(runs, 0)} "
                 f"| {spread(runs.accuracy, 100)}% "
                 f"| {100 * runs.corruption_error.mean():.1f}% |"
             )
@@ -84,7 +100,7 @@ def results_table(rows):
             f"| {NAMES.get(recipe, recipe)} | {runs.epochs.iloc[0]} | {len(runs)} "
             f"| {spread(runs.accuracy, 100)} "
             f"| {spread(runs.nll, digits=4)} | {spread(runs.ece, 100)} "
-            f"| {runs.fit_seconds.median():.1f} "
+            f"| {seconds(runs, 1)} "
             f"| {'' if ratio is None else f'{ratio:.2f}'} "
             f"| {spread(runs.corruption_error, 100, 1)} | {runs.machine.iloc[0]} |"
         )

@@ -97,9 +97,9 @@ def test_the_notebook_s_own_cells_are_trained_and_measured(monkeypatch):
     """Part II on 10,000 images, without its other cells."""
     import recipes
 
-    parameters = {"training": "train", "VALIDATION_SIZE": 50_000}
-    monkeypatch.setitem(recipes.RECIPES, "smoke", (recipes.notebook, 1, parameters))
-    rows = pd.DataFrame([recipes.measure("smoke", seed=1, epochs=1)])
+    parameters = {"training": "train-plain", "VALIDATION_SIZE": 50_000}
+    monkeypatch.setitem(recipes.RECIPES, "smoke", (recipes.notebook, 2, parameters))
+    rows = pd.DataFrame([recipes.measure("smoke", seed=1, epochs=2)])
     assert rows.accuracy.between(0.95, 1).all()
     assert rows.ece.between(0, 0.03).all() and rows.nll.between(0.02, 0.2).all()
     assert (rows.peak_memory_mb > 500).all()
@@ -210,12 +210,15 @@ def test_readme_shows_the_latest_results():
 
     rows = report.read_rows(ROOT / "benchmarks" / "results.csv", [])
     readme = (ROOT / "README.md").read_text()
-    [machine] = set(rows.machine)  # or the README's times could not be compared
-    assert f"({machine})" in readme, "name the machine of these results"
+    # Times of one machine alone, or they could not be compared.
+    [timed] = set(rows.machine[rows.fit_seconds > 0])
+    for machine in set(rows.machine):
+        assert f"({machine})" in readme, "name the machine of these results"
     for recipe, runs, ratio in report.recipes_with_runs(rows):
-        assert recipe in report.NAMES and runs.seed.nunique() == len(runs) >= 5 and ratio, (
-            f"{recipe} lacks seeds, or a ratio"
+        assert recipe in report.NAMES and runs.seed.nunique() == len(runs) >= 5, (
+            f"{recipe} lacks seeds"
         )
+        assert ratio or set(runs.machine) != {timed}, f"{recipe} lacks a ratio"
     assert report.short_table(rows) in readme, "run `make bench`, or benchmarks/report.py"
     for table in [report.results_table(rows), report.corruption_table(rows)]:
         assert table in (ROOT / "benchmarks" / "README.md").read_text(), (
@@ -252,7 +255,7 @@ def test_runs_of_different_lengths_are_not_averaged(tmp_path):
     rows = report.read_rows(ROOT / "benchmarks" / "results.csv", [])
     longer = rows[rows.recipe == "ours"].assign(epochs=30)
     pd.concat([rows, longer]).to_csv(tmp_path / "rows.csv", index=False)
-    with pytest.raises(SystemExit, match=r"rows\.csv holds runs of ours with \[15, 30\] epochs"):
+    with pytest.raises(SystemExit, match=r"rows\.csv holds runs of ours with \[10, 30\] epochs"):
         report.main(tmp_path / "rows.csv")
     assert [file.name for file in tmp_path.iterdir()] == ["rows.csv"]
 
@@ -264,7 +267,7 @@ def test_readme_gives_the_long_run_its_parameters():
     text = (ROOT / "benchmarks" / "README.md").read_text()
     command = next(line for line in text.splitlines() if line.startswith("make run ARGS="))
     told = {name: float(value) for name, value in re.findall(r"-p (\w+) ([\d.]+)", command)}
-    assert {**told, "training": "train"} == {"EPOCHS": epochs, **options}
+    assert {**told, "training": "train-augmented"} == {"EPOCHS": epochs, **options}
 
 
 def test_the_exercise_names_the_benchmark_s_parameters():
