@@ -10,15 +10,15 @@ from finish_notebook import ATTACHED, SHOWN, digest_outputs, find_picture, other
 # compares nothing. What they show is computed once more in checks.py.
 IGNORED = """
     imports train-first first-mistakes step compared train-plain overfitting train-augmented table
-    pad test paired confusion mistakes calibration threshold scores survive no-digits my-digit
+    test paired confusion mistakes calibration threshold scores survive no-digits my-digit
     export
 """.split()
 KNOWN_TAGS = (
     IGNORED
     + """
-    abstain baselines by-hand card card-imports changes check-settings confusion-figure curves
+    abstain baselines by-hand card changes check-settings confusion-figure curves
     curves-augmented data definitions disputed filters first-images layers model
-    nbval-ignore-output occlusion others others-figure parameters picture recipe save save-all
+    nbval-ignore-output occlusion others others-figure pad parameters picture recipe save save-all
     save-first save-function seed split steps templates versions
 """.split()
 )
