@@ -90,8 +90,8 @@ def test_it_saves_the_model_and_says_what_it_lacks(alone):
     assert (alone.folder / "models" / "mnist_cnn.keras").stat().st_size > 100_000
     if alone.name == "colab":
         assert not alone.run.errors
-    else:  # Parts I and II run
-        assert alone.run.errors[0].startswith("Part IV needs SciPy: `%pip install scipy`")
+    else:  # Parts I to IV run
+        assert alone.run.errors[0].startswith("Part V needs SciPy: `%pip install scipy`")
 
 
 def test_what_it_says_to_install_is_enough(alone):
