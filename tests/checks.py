@@ -278,6 +278,8 @@ def the_networks_are_compared_fairly(s):
         trained_as_in_part_one(s, fit)
     kinds = [[type(layer).__name__ for layer in net.layers] for net in (s.softmax_alone, s.dense)]
     assert kinds == [["Flatten", "Dense"], ["Flatten", "Dense", "Dense"]], kinds
+    units = s.dense.layers[1].units
+    assert units == 512, f"the dense network has {units} neurons, not 512"
     networks = {"softmax alone": s.softmax_alone, "dense": s.dense, "CNN": s.model}
     assert list(s.compared.index) == list(networks)
     assert list(s.compared)[1:] == [f"moved by {pixels}" for pixels in (0, 2, 3, 4)]
@@ -356,8 +358,9 @@ def the_control_is_trained_on_plain_images(s):
     fit = trained_longer(s, "train-plain", s.plain)
     images, labels = fit.epochs[0][0]
     for image, label in zip(images[:3], labels[:3]):
-        [place] = np.flatnonzero((IMAGES[:-HELD_BACK] == image).all(axis=(1, 2, 3)))
-        assert label[LABELS[place]] == 1, "labels and images do not belong together"
+        places = np.flatnonzero((IMAGES[:-HELD_BACK] == image).all(axis=(1, 2, 3)))
+        assert len(places) == 1, "the control's images are not MNIST's training images"
+        assert label[LABELS[places[0]]] == 1, "labels and images do not belong together"
 
 
 @after("curves")
