@@ -70,6 +70,16 @@ def read(network, images):
     return ask(network, images).argmax(axis=1)
 
 
+def surest_mistakes(network, most):
+    """Return ``network``'s probabilities for the test images, the digits that it reads, and where
+    these are wrong, the most confident first: at most ``most`` places.
+    """
+    probabilities = ask(network, TEST)
+    predicted = probabilities.argmax(axis=1)
+    mistakes = np.flatnonzero(predicted != TEST_LABELS)
+    return probabilities, predicted, sorted(mistakes, key=lambda i: -probabilities[i].max())[:most]
+
+
 def same_weights(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights()))
 
@@ -459,7 +469,7 @@ def the_kinds_with_an_asterisk_are_not_in_the_augmentation(s):
 
 @after("train-augmented")
 def the_pipeline_augments_and_keeps_the_labels(s):
-    rough, strength = [], []
+    rough, centres = [], []
     for images, labels in s.fits["train-augmented"][0].data.take(8):
         images, digits = images.numpy(), labels.numpy().argmax(axis=1)
         assert images.shape == (s.BATCH_SIZE, 28, 28, 1) and images.min() >= 0 and images.max() <= 1
@@ -467,7 +477,7 @@ def the_pipeline_augments_and_keeps_the_labels(s):
             assert not (image == IMAGES[:-HELD_BACK]).all(axis=(1, 2, 3)).any(), "not augmented"
         rough.append([np.median(image) > 0.02 or (image[0] > 0.9).any() for image in images])
         last = slice(s.BATCH_SIZE // 5, None)
-        strength += [ndimage.center_of_mass(image[..., 0]) for image in images[last]]
+        centres += [ndimage.center_of_mass(image[..., 0]) for image in images[last]]
         # A network that knows plain digits reads most warped ones, if they still have their labels.
         right = np.mean(read(s.model, images[last]) == digits[last])
         assert right > 0.6, "labels and images do not belong together"
@@ -475,7 +485,7 @@ def the_pipeline_augments_and_keeps_the_labels(s):
     some = share[:fifth].mean() > 0.2 and share[fifth:].mean() < 0.05
     assert some, "a fifth of each batch is to be roughened, not more"
     # MNIST's digits lie in the middle; shifts of up to 2 pixels spread them by 2 / sqrt(3).
-    spread = np.std(strength)
+    spread = np.std(centres)
     assert 0.9 < spread < 1.6, f"the digits are moved by {spread:.2f} pixels, not by 1.2"
 
 
@@ -562,10 +572,8 @@ def the_confusion_matrix_is_right(s):
 
 @after("mistakes")
 def every_mistake_is_shown(s):
-    probabilities = ask(s.robust, TEST)
-    predicted = probabilities.argmax(axis=1)
-    mistakes = np.flatnonzero(predicted != TEST_LABELS)
-    indices = sorted(mistakes, key=lambda i: -probabilities[i].max())[:200]
+    probabilities, predicted, mistakes = surest_mistakes(s.robust, len(TEST))
+    indices = mistakes[:200]
     [(figure, metadata)] = s.figures["mistakes"]
     check_gallery(figure, indices, TEST, predicted, TEST_LABELS)
     assert s.people_saw == DISPUTED, "the disputed labels are not those that people disputed"
@@ -657,10 +665,7 @@ def the_curve_of_abstaining_is_right(s):
 
 @after("occlusion")
 def occlusion_covers_what_it_says(s):
-    probabilities = ask(s.robust, TEST)
-    predicted = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != TEST_LABELS)
-    surest = sorted(wrong, key=lambda i: -probabilities[i].max())[:3]
+    probabilities, predicted, surest = surest_mistakes(s.robust, 3)
     [(figure, _)] = s.figures["occlusion"]
     for ax, i in zip(figure.axes, [np.flatnonzero(predicted == TEST_LABELS)[0], *surest]):
         fall = ax.images[0].get_array()

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from checks import numbers
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +20,6 @@ def names(lesson):
     names = lesson.go_back().names
     names.update(EPOCHS=2)
     return names
-
-
-def numbers(text):
-    """Return the numbers in ``text``, without thousands separators."""
-    text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
-    return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", text)]
 
 
 def test_every_solution_is_tested(solutions):

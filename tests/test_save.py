@@ -61,11 +61,13 @@ def test_a_full_disk_costs_one_line_and_the_older_files_stay(
     assert {path.read_bytes() for path in models.iterdir()} == {OLDER}
 
 
-def test_an_interrupted_save_leaves_the_older_model(cell, names, models, monkeypatch):
-    monkeypatch.setattr(names["robust"], "save", fails(KeyboardInterrupt()))
+@pytest.mark.parametrize("tag, name", [("save-first", "model"), ("save", "robust")])
+def test_an_interrupted_save_leaves_the_older_files(cell, names, models, monkeypatch, tag, name):
+    monkeypatch.setattr(names[name], "save", fails(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        exec(cell("save"), names)
-    assert (models / "mnist_cnn.keras").read_bytes() == OLDER
+        exec(cell(tag), names)
+    older = ["part_1.keras", "mnist_cnn.keras", "mnist_cnn.json"]
+    assert {(models / file).read_bytes() for file in older} == {OLDER}
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
