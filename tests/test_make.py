@@ -16,10 +16,12 @@ from run_notebook import set_parameters
 
 
 def make(*arguments, cwd=ROOT, **environment):
+    # Within `make test`, make would say which folder it enters.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
         ["make", *arguments],
         cwd=cwd,
-        env={**os.environ, **environment},
+        env={**clean, **environment},
         capture_output=True,
         text=True,
     )
@@ -215,13 +217,13 @@ _ = pathlib.Path("../models/mnist_cnn.json").write_text(json.dumps({"test_accura
 """
 OTHERS = """\
 import os, sys, warnings
-import ipywidgets, pandas
+import pandas
 from IPython.display import Image, display
 warnings.warn("about the machine")
 print("of a library", file=sys.stderr)
 os.system("echo of another process >&2")
 print(1 / EPOCHS if EPOCHS >= 0 else os.kill(os.getpid(), 9))
-display(ipywidgets.Button(), Image(b"", format="png", metadata={"alt": "an empty picture"}))
+display(Image(b"", format="png", metadata={"alt": "an empty picture"}))
 pandas.DataFrame({"right": [0.5]})
 """
 
@@ -313,7 +315,6 @@ asserts are on
 1 False
 [4/4] Others
 0.25
-Button(style=ButtonStyle())
    right
 0    0.5
 
@@ -329,8 +330,7 @@ def test_a_run_prints_its_progress_and_the_results_alone(project):
     assert re.sub(r"0\.\d minutes", "0.X minutes", process.stdout) == RUN, process.stderr
     assert process.stderr == ""
     executed = read_notebook(project / "build" / "mnist_cnn.ipynb")
-    assert "stderr" not in str(outputs(executed)) and "widget" not in str(executed.metadata)
-    assert "widget-view" not in str(executed.cells)
+    assert "stderr" not in str(outputs(executed))
     log = (project / "build" / "mnist_cnn.log").read_text()
     assert all(f"of {what}" in log for what in ["a library", "another process"])
     assert "about the machine" in log and "not a writable location" not in log

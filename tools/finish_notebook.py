@@ -1,12 +1,10 @@
 """Finish the notebook that `make notebook` has executed: pictures where they are shown, tidy
 outputs.
 
-A figure that a cell with a tag of ATTACHED drew is attached to the Markdown cell that shows it
-earlier in the lesson, so that it travels with the notebook. Those of SHOWN go to docs/ for the
-README, which also gets the table of other pictures. Messages on the error stream are dropped: they
-are about the machine. The drawing pad, a widget, lives only as long as its kernel: of its output
-the picture for pages without widgets stays. A digest of all outputs goes into the metadata: the
-tests compare it, so that an output edited by hand shows.
+The picture of the drawing pad is attached to the first cell, so that it travels with the notebook.
+Figures of the cells with a tag of SHOWN go to docs/ for the README, which also gets the table of
+other pictures. Messages on the error stream are dropped: they are about the machine. A digest of
+all outputs goes into the metadata: the tests compare it, so that an output edited by hand shows.
 """
 
 import base64
@@ -19,7 +17,8 @@ from pathlib import Path
 import nbformat
 from marks import write_between_marks
 
-ATTACHED = {"picture": "predictions.png"}  # tag of the drawing cell: name
+ROOT = Path(__file__).resolve().parent.parent
+ATTACHED = {"pad.png": ROOT / "notebooks" / "pad" / "pad.png"}  # name in the first cell: file
 SHOWN = {"picture": "docs/predictions.png", "others-figure": "docs/others.png"}
 
 
@@ -55,14 +54,13 @@ def digest_outputs(notebook):
 
 def finish(notebook):
     """Change ``notebook`` as the module's docstring says."""
-    for tag, name in ATTACHED.items():
-        [cell] = [cell for cell in notebook.cells if f"(attachment:{name})" in cell.source]
-        cell["attachments"] = {name: {"image/png": find_picture(notebook, tag)}}
+    notebook.cells[0]["attachments"] = {
+        name: {"image/png": base64.b64encode(path.read_bytes()).decode()}
+        for name, path in ATTACHED.items()
+    }
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-            for output in cell.outputs:
-                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     notebook.metadata.language_info.pop("version", None)  # each developer's Python is another one
     notebook.metadata["outputs_sha256"] = digest_outputs(notebook)
 

@@ -15,8 +15,6 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
-
 
 def set_parameters(notebook, parameters):
     """Insert, after the cell tagged `parameters`, one that assigns ``parameters``, pairs of strings
@@ -42,7 +40,7 @@ def set_parameters(notebook, parameters):
 
 class PrintingClient(NotebookClient):
     """Executes a notebook, prints its progress and its text, and writes its error stream to
-    ``log``, a file; neither that stream nor widgets, which end with their kernel, stay in it.
+    ``log``, a file; that stream does not stay in it, nor does the state of widgets.
     """
 
     def __init__(self, notebook, log, **options):
@@ -64,7 +62,6 @@ class PrintingClient(NotebookClient):
             self.error_log.write(content["text"])
             return None
         data = content.get("data", {})
-        data.pop(WIDGET, None)
         if msg["msg_type"] == "stream":
             print(content["text"], end="", flush=True)
         elif data.get("text/plain") and "image/png" not in data:

@@ -1,0 +1,58 @@
+// The lesson's network in plain JavaScript. Pictures and responses are { side, values }: squares in
+// the order of Keras, row, column, channel. A dense layer is a convolution whose filters are as
+// large as its input, so one function does for all four layers that have weights.
+function convolve({ side, values }, [kernel, bias]) {
+  const filters = bias.length;
+  const depth = values.length / side ** 2;
+  const size = Math.sqrt(kernel.length / filters / depth);
+  const places = side - size + 1;
+  const result = new Float32Array(places ** 2 * filters);
+  for (let place = 0; place < places ** 2; place++) {
+    const sums = result.subarray(place * filters, (place + 1) * filters);
+    const corner = Math.floor(place / places) * side + (place % places);
+    sums.set(bias);
+    for (let y = 0, weight = 0; y < size; y++) {
+      const row = (corner + y * side) * depth;
+      for (let x = 0; x < size * depth; x++, weight += filters) {
+        const value = values[row + x];
+        if (value === 0) continue; // many are, and this saves half of the time
+        for (let n = 0; n < filters; n++) sums[n] += value * kernel[weight + n];
+      }
+    }
+  }
+  return { side: places, values: result };
+}
+
+const relu = ({ side, values }) => ({ side, values: values.map((value) => Math.max(value, 0)) });
+
+// The largest value of each 2x2 square; none is below 0 after ReLU.
+function pool({ side, values }) {
+  const depth = values.length / side ** 2;
+  const half = side / 2;
+  const result = new Float32Array(half ** 2 * depth);
+  values.forEach((value, n) => {
+    const [place, channel] = [Math.floor(n / depth), n % depth];
+    const at = Math.floor(place / side / 2) * half + Math.floor((place % side) / 2);
+    result[at * depth + channel] = Math.max(result[at * depth + channel], value);
+  });
+  return { side: half, values: result };
+}
+
+// The first layer's responses to 784 pixels, 0 to 1, and the probabilities of the ten digits.
+function predict(weights, pixels) {
+  const [first, second, dense, last] = [0, 2, 4, 6].map((n) => weights.slice(n, n + 2));
+  const responses = relu(convolve({ side: 28, values: pixels }, first));
+  const features = pool(relu(convolve(pool(responses), second)));
+  const { values } = convolve(relu(convolve(features, dense)), last);
+  const odds = Array.from(values, (value) => Math.exp(value - Math.max(...values)));
+  const sum = odds.reduce((a, b) => a + b);
+  return { responses, probabilities: odds.map((value) => value / sum) };
+}
+
+// Weights come as kernel, bias, kernel, bias, ...: whole numbers in 8 bits, compressed, and a scale.
+async function unpack({ scale, bytes }) {
+  const blob = new Blob([Uint8Array.from(atob(bytes), (byte) => byte.charCodeAt())]);
+  const stream = blob.stream().pipeThrough(new DecompressionStream("deflate"));
+  const whole = new Int8Array(await new Response(stream).arrayBuffer());
+  return Float32Array.from(whole, (value) => scale * value);
+}
