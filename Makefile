@@ -55,8 +55,10 @@ html: $(READY)  ## build the saved notebook as one page to read, build/mnist_cnn
 test: $(DEV_READY)  ## re-execute the notebook under nbval, comparing every output, and run the tests (ARGS="-x" to stop at the first failure)
 	$(PY) -m ruff format --check --quiet
 	$(PY) -m ruff check --quiet
+	.venv/bin/oxfmt --check notebooks/pad/*.js >/dev/null
+	.venv/bin/oxlint --quiet --deny-warnings --allow no-unused-vars notebooks/pad
 	@rm -rf build/test && mkdir -p build/test/models && cp -R notebooks data build/test
-	$(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder \
+	$(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --junitxml build/test/report.xml \
 		--nbval build/test/$(NOTEBOOK) tests $(ARGS)
 
 lab: $(READY)  ## open the notebook in JupyterLab

@@ -106,6 +106,12 @@ def check_pictures(figure, pictures, names):
         assert ax.get_title() == str(name), f"{ax.get_title()!r} stands above {name!r}"
 
 
+def check_alternative(metadata, *expected):
+    """Raise unless the text alternative in ``metadata`` has the numbers ``expected``, in order."""
+    alt = metadata["image/png"]["alt"]
+    assert numbers(alt)[: len(expected)] == list(expected), f"{alt!r} should say {expected}"
+
+
 def check_losses(figure, networks):
     """Raise unless ``figure`` shows both losses of each of ``networks``, a dict by name."""
     shown = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
@@ -115,7 +121,7 @@ def check_losses(figure, networks):
         for name, network in networks.items()
         for kind, key in kinds.items()
     }
-    assert shown.keys() == expected.keys()
+    assert shown.keys() == expected.keys(), f"the lines are called {list(shown)}"
     for label, losses in expected.items():
         assert np.allclose(shown[label], losses), f"the line {label!r} shows other losses"
 
@@ -229,11 +235,12 @@ def the_gallery_highlights_the_validation_mistakes(s):
     mistakes = np.flatnonzero(predicted != VAL_LABELS)
     assert np.array_equal(s.val_mistakes, mistakes), "not the validation mistakes"
     assert numbers(s.printed["first-mistakes"]) == [len(mistakes), HELD_BACK]
-    [(figure, _)] = s.figures["picture"]
+    [(figure, metadata)] = s.figures["picture"]
     wrong = [i for i in s.sample if predicted[i] != VAL_LABELS[i]]
     assert len(set(s.sample)) == 24 and len(wrong) == min(6, len(mistakes))
     check_gallery(figure, s.sample, VAL, predicted, VAL_LABELS)
-    assert numbers(figure.get_suptitle()) == [24 - len(wrong), len(wrong)]
+    assert numbers(figure.get_suptitle()) == [24 - len(wrong), len(wrong)], "the title's counts"
+    check_alternative(metadata, 24 - len(wrong), len(wrong))
 
 
 class Liar:
@@ -380,7 +387,8 @@ def the_curves_are_the_history(s):
     [(figure, _)] = s.figures["curves"]
     check_losses(figure, {"plain": s.plain})
     lowest = 1 + np.argmin(s.plain.history.history["val_loss"])
-    assert numbers(figure.axes[0].get_title()) == [lowest, s.EPOCHS]
+    told = numbers(figure.axes[0].get_title())
+    assert told == [lowest, s.EPOCHS], f"the loss is lowest after epoch {lowest}, not {told[0]}"
 
 
 @after("overfitting")
@@ -436,12 +444,13 @@ def other_pictures_are_validation_digits(s):
 
 @after("others-figure")
 def each_kind_stands_above_its_share(s):
-    [(figure, _)] = s.figures["others-figure"]
+    [(figure, metadata)] = s.figures["others-figure"]
     names = []
     for name, images in s.others.items():
         names.append(f"{name}\n{np.mean(read(s.plain, images) == VAL_LABELS):.1%}")
     check_pictures(figure, [images[-1] for images in s.others.values()], names)
-    assert numbers(figure.get_suptitle()) == [VAL_LABELS[-1]]
+    assert numbers(figure.get_suptitle()) == [VAL_LABELS[-1]], "the title names another digit"
+    check_alternative(metadata, VAL_LABELS[-1], len(s.others))
 
 
 @after("versions")
@@ -515,7 +524,8 @@ def the_four_curves_are_the_histories(s):
     networks = {"plain": s.plain, "augmented": s.robust}
     check_losses(figure, networks)
     ends = [networks[name].history.history["val_loss"][-1] for name in ("augmented", "plain")]
-    assert np.allclose(numbers(figure.axes[0].get_title()), ends, atol=0.0006)
+    told = numbers(figure.axes[0].get_title())
+    assert np.allclose(told, ends, atol=0.0006), f"the losses end at {ends}, not at {told}"
 
 
 @after("table")
@@ -556,7 +566,7 @@ def paired_counts_compare_the_two_networks(s):
 @after("confusion-figure")
 def the_confusion_matrix_is_right(s):
     confusion = confusion_matrix(TEST_LABELS, read(s.robust, TEST), labels=range(10))
-    [(figure, _)] = s.figures["confusion-figure"]
+    [(figure, metadata)] = s.figures["confusion-figure"]
     ax = figure.axes[0]
     shown = np.zeros((10, 10), int)
     for text in ax.texts:
@@ -570,6 +580,7 @@ def the_confusion_matrix_is_right(s):
     true, predicted, count = map(int, numbers(ax.get_title()))
     most = errors[true, predicted] == count == errors.max()
     assert most, f"{true} read as {predicted} is not the most frequent mistake, {count} times"
+    check_alternative(metadata, errors.sum())
 
 
 @after("mistakes")
@@ -589,6 +600,7 @@ def every_mistake_is_shown(s):
     counted = [len(mistakes), right, sum(i in DISPUTED for i in mistakes)]
     same = told == counted
     assert same, f"mistakes, right second guesses and disputed labels are {counted}, not {told}"
+    check_alternative(metadata, len(indices), len(mistakes))
     told = re.findall(r"a (\d) as a (\d)", metadata["image/png"]["alt"])
     expected = [(str(TEST_LABELS[i]), str(predicted[i])) for i in indices]
     assert told == expected, "the text alternative tells other mistakes"
@@ -602,8 +614,10 @@ def check_card(s, names):
     assert same, "the JSON's test accuracy is not that of the test images"
     assert abs(card["test_loss"] - log_loss(TEST_LABELS, probabilities)) < 1e-3
     assert abs(card["validation_accuracy"] - np.mean(read(s.robust, VAL) == VAL_LABELS)) < 1e-6
-    assert card["settings"] == s.settings and card["class_names"] == list("0123456789")
-    assert list(card["sha256"]) == names
+    assert card["settings"] == s.settings, "the JSON's settings are not those of the run"
+    assert card["class_names"] == list("0123456789"), "the JSON's class names"
+    assert "divided by 255" in card["preprocessing"], "the JSON's preprocessing"
+    assert list(card["sha256"]) == names, f"the JSON has checksums of {list(card['sha256'])}"
     for name, digest in card["sha256"].items():
         saved = hashlib.sha256(Path(s.MODELS, name).read_bytes()).hexdigest()
         assert saved == digest, f"the checksum of {name} is wrong"
@@ -631,8 +645,9 @@ def the_calibration_table_is_right(s):
         inside = (confidence > group.left) & (confidence <= group.right)
         told = row[["answers", "share right", "mean probability"]].astype(float)
         expected = [inside.sum(), right[inside].mean(), confidence[inside].mean()]
-        assert np.allclose(told, expected, atol=1e-4), f"{group}: {expected}, not {list(told)}"
-    assert s.reliability["answers"].sum() == len(TEST)
+        same = np.allclose(told, expected, atol=1e-4)
+        assert same, f"of the answers in {group} {expected}, not {list(told)}"
+    assert s.reliability["answers"].sum() == len(TEST), "answers are left out"
 
 
 @after("threshold")
@@ -652,7 +667,7 @@ def the_threshold_comes_from_validation_images(s):
 def the_curve_of_abstaining_is_right(s):
     probabilities = ask(s.robust, TEST)
     confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != TEST_LABELS
-    [(figure, _)] = s.figures["abstain"]
+    [(figure, metadata)] = s.figures["abstain"]
     curve, marker = figure.axes[0].lines
     withheld, left = curve.get_data()
     for share in [1, 3, 100]:
@@ -663,6 +678,7 @@ def the_curve_of_abstaining_is_right(s):
     told = numbers(figure.axes[0].get_title())
     expected = [round(100 * np.mean(unsure), 1), (wrong & unsure).sum(), wrong.sum()]
     assert told == expected, f"the title should say {expected}, not {told}"
+    check_alternative(metadata, wrong.sum())
 
 
 @after("occlusion")

@@ -40,13 +40,23 @@ def describe_fit(network, data, labels, options):
     )
 
 
+class Figures(dict):
+    """Figures by the tags of the cell that drew them, and which of these tags were asked for."""
+
+    asked = set()
+
+    def __getitem__(self, tag):
+        self.asked.add(tag)
+        return super().__getitem__(tag)
+
+
 class State:
     """What the cells have left so far: their ``names``, and by each cell's tags what it printed,
     drew and fitted.
     """
 
     def __init__(self):
-        self.names, self.printed, self.figures, self.fits = {}, {}, {}, {}
+        self.names, self.printed, self.figures, self.fits = {}, {}, Figures(), {}
 
     def load(self, other):
         """Become like ``other``. The dict of names stays the same one: the lesson's functions look

@@ -139,7 +139,7 @@ def test_two_ray_nodes_give_the_same_rows_and_a_killed_worker_is_retried(
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         (["--recipes", "smok"], "there is no recipe 'smok': name some of ours-1"),
         (["--epochs", "0"], "--epochs must be 1 or more, not 0"),
@@ -155,7 +155,7 @@ def test_bad_arguments_are_refused(bench, tmp_path, arguments, message):
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         (
             lambda rows: rows.drop(columns="nll").to_csv(index=False),
@@ -246,6 +246,41 @@ def test_ratios_compare_times_of_one_machine():
         ("keras-example", 3, 1),
         ("keras-example", 1, 1),
         ("ours", 1, 2),
+    ]
+
+
+def test_tables_of_made_rows_are_right():
+    """A median is not the quickest run, a mean no median; each recipe has its own numbers."""
+    import report
+
+    runs = pd.DataFrame({
+        "recipe": ["ours"] * 3 + ["keras-example"] * 3,
+        "epochs": [10] * 3 + [15] * 3,
+        "machine": ["here"] * 6,
+        "fit_seconds": [10, 30, 20, 40, 40, 100],
+        "accuracy": [0.99, 0.995, 1.0, 0.9, 0.9, 0.9],
+        "nll": [0.01, 0.02, 0.03, 0.1, 0.1, 0.1],
+        "ece": [0.001, 0.002, 0.003, 0.01, 0.01, 0.01],
+        "corruption_error": [0.01, 0.02, 0.06, 0.5, 0.5, 0.5],
+        "error_fog": [0.1, 0.2, 0.3, 0.4, 0.4, 0.4],
+        "error_thin_ice": [0, 0, 0, 0.01, 0.01, 0.01],
+    })
+    ours, keras = (report.NAMES[name] for name in ("ours", "keras-example"))
+    assert report.short_table(runs).splitlines()[2:] == [
+        f"| {ours} | 10 | 20 | 99.50 ± 0.50% | 3.0% |",
+        f"| {keras} | 15 | 40 | 90.00 ± 0.00% | 50.0% |",
+    ]
+    assert report.results_table(runs).splitlines()[2:] == [
+        f"| {ours} | 10 | 3 | 99.50 ± 0.50 | 0.0200 ± 0.0100 | 0.20 ± 0.10 | 20.0 | 0.50 "
+        "| 3.0 ± 2.6 | here |",
+        f"| {keras} | 15 | 3 | 90.00 ± 0.00 | 0.1000 ± 0.0000 | 1.00 ± 0.00 | 40.0 | 1.00 "
+        "| 50.0 ± 0.0 | here |",
+    ]
+    assert report.corruption_table(runs).splitlines() == [
+        f"| corruption | {ours} | {keras} |",
+        "|---|---|---|",
+        "| fog | 20.0 | 40.0 |",
+        "| thin ice | 0.0 | 1.0 |",
     ]
 
 

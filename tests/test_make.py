@@ -60,6 +60,48 @@ def test_a_clone_has_the_same_bytes_whatever_git_does_to_line_endings(tmp_path):
     assert subprocess.run(different, capture_output=True, text=True).stdout == ""
 
 
+# What continuous integration runs
+
+
+@pytest.mark.parametrize(("failing", "calls"), [("bench-env", 1), ("test", 2), ("-m", 3), ("", 3)])
+def test_ci_runs_everything_and_fails_where_one_thing_fails(tmp_path, failing, calls):
+    """With commands that only note how they were called, and of which one fails."""
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    for path in ["make", "apt-get", "sudo", ".venv/bin/python"]:
+        (tmp_path / path).write_text(f'#!/bin/sh\necho "$@" >> calls\ntest "$1" != "{failing}"\n')
+        (tmp_path / path).chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    code = subprocess.run(["bash", tmp_path / ".ci" / "run"], env={"PATH": path}).returncode
+    assert (code != 0) == bool(failing)
+    called = [call for call in (tmp_path / "calls").read_text().splitlines() if "-qq" not in call]
+    every = ["bench-env", "test", "-m pytest tests/elsewhere/check_elsewhere.py"]
+    assert called == every[:calls]
+
+
+def test_the_workflow_runs_it_and_forgives_nothing():
+    [workflow] = (ROOT / ".github" / "workflows").iterdir()
+    text = workflow.read_text()
+    assert re.findall(r"- run: (.*)", text)[-1] == "bash .ci/run"
+    assert not re.search(r"continue-on-error|\|\||\bif:", text)
+
+
+def test_make_test_compares_the_notebook_and_runs_all_tests(checkout):
+    [command] = re.findall(r".*-m pytest.*", make("--dry-run", "test", cwd=checkout).stdout)
+    [arguments] = re.findall(r"--nbval(.*)", make("--dry-run", "test", cwd=checkout).stdout)
+    assert arguments.split()[:2] == ["build/test/notebooks/mnist_cnn.ipynb", "tests"]
+    assert not re.search(r"\|\||-k |--deselect|--ignore", command + arguments)
+
+
+def test_clean_removes_what_was_built_and_nothing_else(checkout):
+    for name in ["build", ".venv", "models", "data", "notebooks"]:
+        (checkout / name).mkdir()
+        (checkout / name / "file").touch()
+    before = {path.name for path in checkout.iterdir()}
+    assert make("clean", cwd=checkout).returncode == 0
+    assert {path.name for path in checkout.iterdir()} == before - {"build", ".venv"}
+
+
 # What gets installed
 
 

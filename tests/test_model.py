@@ -82,7 +82,7 @@ MOST = {"SEED": "4,294,967,295", "BATCH_SIZE": "50,000", "VALIDATION_SIZE": "50,
 
 
 @pytest.mark.parametrize(
-    "setting, value",
+    ("setting", "value"),
     [
         ("EPOCHS", 0),
         ("EPOCHS", 1.5),

@@ -75,7 +75,7 @@ def paste_another_picture(notebook):
 
 
 @pytest.mark.parametrize(
-    "change, check",
+    ("change", "check"),
     [
         (edit_an_output, saved_checks.test_outputs_are_those_of_the_run),
         (swap_counts, saved_checks.test_saved_from_one_clean_run),

@@ -161,7 +161,7 @@ def test_strokes_that_stand_apart_stay(to_mnist):
     assert ndimage.label(to_mnist(layer) > 0.3, np.ones((3, 3)))[1] == 2
 
 
-@pytest.mark.parametrize("orientation, undo", [(3, "ROTATE_180"), (6, "ROTATE_90")])
+@pytest.mark.parametrize(("orientation", "undo"), [(3, "ROTATE_180"), (6, "ROTATE_90")])
 def test_photo_is_turned_as_its_exif_data_says(orientation, undo, to_mnist, tmp_path):
     upright, exif = Image.fromarray(drawing()), Image.Exif()
     exif[0x0112] = orientation
@@ -212,6 +212,13 @@ def test_a_patch_on_a_transparent_canvas_is_all_that_counts(to_mnist):
     alike(to_mnist(canvas), to_mnist(patch), 0.99)
 
 
+def test_strokes_on_nothing_get_a_margin(to_mnist):
+    """A 1 as a paint program may export it: no paper, and nothing beside the stroke."""
+    rows, columns = np.nonzero(drawing(digit=1) < 128)
+    ink = 255 - drawing(digit=1)[min(rows) : max(rows), min(columns) : max(columns)]
+    alike(to_mnist(np.dstack([0 * ink, ink])), to_mnist(drawing(digit=1)), 0.9)
+
+
 @pytest.mark.parametrize("convert", [np.array, Image.fromarray])
 def test_the_picture_given_is_not_changed(convert, to_mnist):
     to_mnist(picture := convert(drawing()))
@@ -257,15 +264,15 @@ BAD = {  # bytes become a file of that name
     "large.png": (bomb(), "more than 420 megapixels. Make it smaller"),
     "missing": ("nowhere.png", "No such file.*nowhere.png.* Check the name"),
     "a folder": (ROOT, "Is a directory.* Check the name"),
-    "nothing": (None, "'NoneType'.* Give a file, or an array"),
+    "nothing": (None, "'NoneType'.* Give a file, or finite numbers"),
     "no picture, in memory": (io.BytesIO(b"certainly no picture"), "no picture that(?!.* at 0x)"),
     "NaN": (np.full((28, 28), np.nan), "NaNs. Give .* finite numbers"),
     "infinite": (np.where(drawing() > 128, np.inf, 0), "infs or NaNs. Give .* finite numbers"),
     "empty": (np.zeros((0, 28)), "zero-size array"),
     "text": (np.full((28, 28), "a"), "could not convert string"),
     "a short row": (np.zeros(100), r"size 100 into shape \(28,28\)"),
-    "channels first": (np.zeros((3, 28, 28)), r"the shape \(rows, columns\) or \(rows"),
-    "four axes": (np.zeros((2, 28, 28, 1)), r"the shape \(rows, columns\) or \(rows"),
+    "channels first": (np.zeros((3, 28, 28)), r"Give .* \(rows, columns\) or \(rows"),
+    "four axes": (np.zeros((2, 28, 28, 1)), r"Give .* \(rows, columns\) or \(rows"),
     "black": (np.zeros((28, 28)), "blank, too faint"),
     "white": (np.full((50, 60), 255, "uint8"), "blank, too faint"),
     "nearly white": (Image.fromarray(noise(252)), "blank, too faint"),

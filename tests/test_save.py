@@ -50,7 +50,7 @@ def names(lesson, models, monkeypatch):
     return names
 
 
-@pytest.mark.parametrize("tag, name", [("save-first", "model"), ("save", "robust")])
+@pytest.mark.parametrize(("tag", "name"), [("save-first", "model"), ("save", "robust")])
 def test_a_full_disk_costs_one_line_and_the_older_files_stay(
     cell, names, models, monkeypatch, capsys, tag, name
 ):
@@ -61,7 +61,7 @@ def test_a_full_disk_costs_one_line_and_the_older_files_stay(
     assert {path.read_bytes() for path in models.iterdir()} == {OLDER}
 
 
-@pytest.mark.parametrize("tag, name", [("save-first", "model"), ("save", "robust")])
+@pytest.mark.parametrize(("tag", "name"), [("save-first", "model"), ("save", "robust")])
 def test_an_interrupted_save_leaves_the_older_files(cell, names, models, monkeypatch, tag, name):
     monkeypatch.setattr(names[name], "save", fails(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):

@@ -3,8 +3,10 @@
 import re
 from base64 import b64decode
 
+import nbformat
 from conftest import NOTEBOOK, ROOT, code_cells, outputs, tags
 from finish_notebook import ATTACHED, SHOWN, digest_outputs, find_picture, other_pictures
+from marks import write_between_marks
 
 # The tags of the cells whose text may differ between machines, in order: nbval runs them and
 # compares nothing. What they show is computed once more in checks.py.
@@ -18,8 +20,8 @@ KNOWN_TAGS = (
     + """
     abstain baselines by-hand card changes check-settings confusion-figure curves
     curves-augmented data definitions disputed filters first-images layers model
-    left-out nbval-ignore-output occlusion others others-figure parameters picture recipe save save-all
-    save-first save-function seed split steps templates versions
+    left-out nbval-ignore-output occlusion others others-figure parameters picture recipe save
+    save-all save-first save-function seed split steps templates versions
 """.split()
 )
 
@@ -103,6 +105,27 @@ def test_pictures_shown_elsewhere_are_those_of_this_run(saved):
 
 def test_readme_shows_the_table_of_other_pictures(saved):
     assert other_pictures(saved) in (ROOT / "README.md").read_text(), "run `make notebook`"
+
+
+def test_tables_are_made_right(tmp_path):
+    """Of a notebook that holds a small table alone, into a file with two places for tables."""
+    text = "             Part I 4 epochs, falling rate the same, augmented\n"
+    text += "black on white   1.0%      2.0%      3.0%\nringed*        4.0%      5.0%     100.0%"
+    output = nbformat.v4.new_output("execute_result", {"text/plain": text})
+    cell = nbformat.v4.new_code_cell(outputs=[output], metadata={"tags": ["table"]})
+    table = other_pictures(nbformat.v4.new_notebook(cells=[cell]))
+    assert table.splitlines() == [
+        "| | black on white | ringed* |",
+        "|---|---|---|",
+        "| Part I | 1.0% | 4.0% |",
+        "| longer, with a falling rate | 2.0% | 5.0% |",
+        "| the same, augmented | 3.0% | 100.0% |",
+    ]
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n<!-- y -->\nold\n<!-- /y -->\nc\n")
+    write_between_marks(readme, x="new", y="newer")
+    expected = "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n<!-- y -->\nnewer\n<!-- /y -->\nc\n"
+    assert readme.read_text() == expected
 
 
 def test_augmentation_bought_what_the_text_says(saved):

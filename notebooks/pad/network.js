@@ -1,6 +1,6 @@
-// The lesson's network in plain JavaScript. Pictures and responses are { side, values }: squares in
-// the order of Keras, row, column, channel. A dense layer is a convolution whose filters are as
-// large as its input, so one function does for all four layers that have weights.
+// The lesson's network in plain JavaScript. Pictures and responses are { side, values }: squares, by
+// row, column, channel. A dense layer is a convolution with filters as large as its input, so that
+// one function does for all four layers with weights.
 function convolve({ side, values }, [kernel, bias]) {
   const filters = bias.length;
   const depth = values.length / side ** 2;
@@ -49,10 +49,11 @@ function predict(weights, pixels) {
   return { responses, probabilities: odds.map((value) => value / sum) };
 }
 
-// Weights come as kernel, bias, kernel, bias, ...: whole numbers in 8 bits, compressed, and a scale.
-async function unpack({ scale, bytes }) {
+// Weights come as kernel, bias, kernel, ...: whole numbers of 8 or 16 bits, compressed, and a scale.
+async function unpack({ bits, scale, bytes }) {
   const blob = new Blob([Uint8Array.from(atob(bytes), (byte) => byte.charCodeAt())]);
   const stream = blob.stream().pipeThrough(new DecompressionStream("deflate"));
-  const whole = new Int8Array(await new Response(stream).arrayBuffer());
+  const buffer = await new Response(stream).arrayBuffer();
+  const whole = bits === 8 ? new Int8Array(buffer) : new Int16Array(buffer);
   return Float32Array.from(whole, (value) => scale * value);
 }

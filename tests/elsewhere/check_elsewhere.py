@@ -14,10 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from conftest import ROOT, outputs, read_notebook
+from conftest import ROOT, code_cells, outputs, read_notebook
 from run_notebook import set_parameters
 
 KERAS_HASH = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -73,6 +74,17 @@ def advised(text):
     """Return the packages that ``text`` says to install."""
     names = re.findall(r"pip install ((?:[a-z][\w-]* ?)+)", text)
     return sorted({name for line in names for name in line.split()})
+
+
+def test_make_test_has_run_every_test():
+    """It leaves a report, which has to hold each cell of the notebook and each test."""
+    [report] = ElementTree.parse(ROOT / "build" / "test" / "report.xml").getroot()
+    listed = run(sys.executable, "-m", "pytest", "--collect-only", "--quiet", ROOT / "tests")
+    tests, cells = (
+        int(re.search(r"(\d+) tests collected", listed)[1]),
+        len(code_cells(read_notebook())),
+    )
+    assert int(report.get("tests")) == tests + cells and report.get("skipped") == "0"
 
 
 @pytest.fixture(scope="module", params=["colab", "core"])
