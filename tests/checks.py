@@ -720,8 +720,8 @@ def the_steps_are_shown_in_order(s):
     [(figure, _)] = s.figures["steps"]
     assert len(figure.axes) == 5, f"{len(figure.axes)} pictures are shown instead of 5"
     shown = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
-    picture = Image.open(ROOT / "data" / "digits" / "3_squares.jpg")
-    grey = np.asarray(picture.convert("L")) / 255
+    path = ROOT / "data" / "digits" / "3_squares.jpg"
+    grey = np.asarray(Image.open(path).convert("L")) / 255
     assert abs(shown[0].mean() - grey.mean()) < 0.01 and max(shown[0].shape) <= 150
     assert np.allclose(shown[1], 1 - shown[0]), "dark ink on bright paper is not inverted"
     # An opening is an erosion and then a dilation; what it leaves is wider than 0.4.
@@ -730,7 +730,7 @@ def the_steps_are_shown_in_order(s):
     ink = shown[1] - ndimage.maximum_filter(eroded, wide, origin=back)
     assert np.allclose(shown[2], ink - np.median(ink), atol=1e-9), "not the white top-hat"
     assert np.sum(shown[3] > 0) < 0.2 * shown[3].size and shown[3].max() == 1
-    assert np.array_equal(shown[4], s.to_mnist(picture)), "another result of the steps"
+    assert np.array_equal(shown[4], s.to_mnist(path)), "another result of the steps"
 
 
 @after("scores")

@@ -30,28 +30,28 @@ input()
 
 
 @pytest.fixture(scope="module")
-def bench():
-    """A function that starts the benchmark with the given arguments."""
+def torch_and_ray():
+    """The Python that has both."""
     if not PYTHON.exists():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "PyTorch and Ray are not installed: run `make bench-env`"
-        )
+        reason = "PyTorch and Ray are not installed: run `make bench-env`"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return PYTHON
 
-    def start(*arguments):
-        # Ctrl+C has to reach it, also where the tests run in the background, which ignores it.
-        return subprocess.Popen(
-            [PYTHON, ROOT / "benchmarks" / "bench.py", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
 
-    return start
+def bench(*arguments, python=sys.executable):
+    """Start the benchmark with ``arguments``."""
+    # Ctrl+C has to reach it, also where the tests run in the background, which ignores it.
+    return subprocess.Popen(
+        [python, ROOT / "benchmarks" / "bench.py", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 @pytest.fixture(scope="module")
-def sequential(bench, tmp_path_factory):
+def sequential(tmp_path_factory):
     """The rows of the smoke recipe, which takes seconds, with two seeds, the second after an
     interruption; and the first row before it.
     """
@@ -107,11 +107,11 @@ def test_the_notebook_s_own_cells_are_trained_and_measured(monkeypatch):
 
 
 def test_two_ray_nodes_give_the_same_rows_and_a_killed_worker_is_retried(
-    bench, sequential, tmp_path
+    torch_and_ray, sequential, tmp_path
 ):
     path = tmp_path / "rows.csv"
     cluster = subprocess.Popen(
-        [PYTHON, "-c", CLUSTER],
+        [torch_and_ray, "-c", CLUSTER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -119,7 +119,7 @@ def test_two_ray_nodes_give_the_same_rows_and_a_killed_worker_is_retried(
     )
     try:
         address = next(line for line in cluster.stdout if ":" in line).strip()
-        process = bench(*SMOKE, "--csv", path, "--ray-address", address)
+        process = bench(*SMOKE, "--csv", path, "--ray-address", address, python=torch_and_ray)
         nodes, killed = set(), None
         while process.poll() is None:
             for worker in psutil.process_iter(["cmdline", "ppid"]):
@@ -147,7 +147,7 @@ def test_two_ray_nodes_give_the_same_rows_and_a_killed_worker_is_retried(
         (["--seeds", "one"], "invalid int value: 'one'"),
     ],
 )
-def test_bad_arguments_are_refused(bench, tmp_path, arguments, message):
+def test_bad_arguments_are_refused(tmp_path, arguments, message):
     process = bench(*arguments, "--csv", tmp_path / "rows.csv")
     said, _ = process.communicate()
     assert process.returncode == 2 and message in " ".join(said.split())
@@ -170,9 +170,7 @@ def test_bad_arguments_are_refused(bench, tmp_path, arguments, message):
     ],
     ids=["columns", "code", "garbage", "empty"],
 )
-def test_a_file_of_another_version_is_refused_and_kept(
-    bench, sequential, tmp_path, change, message
-):
+def test_a_file_of_another_version_is_refused_and_kept(sequential, tmp_path, change, message):
     path = tmp_path / "rows.csv"
     path.write_text(text := change(sequential[0]))
     said, _ = (process := bench(*SMOKE, "--csv", path)).communicate()
@@ -180,7 +178,7 @@ def test_a_file_of_another_version_is_refused_and_kept(
     assert path.read_text() == text
 
 
-def test_anchors_have_the_published_sizes(bench):
+def test_anchors_have_the_published_sizes(torch_and_ray):
     """The published numbers of parameters: a layer forgotten or too wide would show here."""
     code = """if True:
         import numpy as np, sys
@@ -197,7 +195,9 @@ def test_anchors_have_the_published_sizes(bench):
                 count = sum(p.numel() for p in model.parameters())
             assert predict(x[:7]).shape == (7, 10) and seconds > 0
             print(recipe.__name__, count)"""
-    printed = subprocess.run([PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        [torch_and_ray, "-c", code], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     assert printed.splitlines() == [
         "keras_example 34826",
         "pytorch_example 1199882",

@@ -146,9 +146,9 @@ class Pad:
         assert self.whole.locator("b").all_inner_texts() == [str(digit) for digit in best]
         return best
 
-    def seen(self):
-        """Return the 28x28 pixels that the networks get, 0 to 1."""
-        url = self.whole.get_by_role("img", name="28x28").evaluate("canvas => canvas.toDataURL()")
+    def seen(self, name="28x28"):
+        """Return the 28x28 pixels that the networks get, 0 to 1, or another picture by its name."""
+        url = self.whole.get_by_role("img", name=name).evaluate("canvas => canvas.toDataURL()")
         picture = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))
         return np.asarray(picture.convert("L")) / 255
 
@@ -246,6 +246,23 @@ def test_changes_are_those_of_the_table(pad):
     assert np.abs(pad.seen() - turned).mean() < 0.02
     pad.set("size", 50)
     assert 0.2 < pad.seen().sum() / plain.sum() < 0.3
+
+
+def test_responses_are_those_of_the_first_layer(pad, lesson_names):
+    pad.whole.get_by_text("first layer").click()
+    for right in (0, 4):
+        pad.set("moved right", right)
+        for name, network in {
+            "plain": lesson_names.plain,
+            "augmented": lesson_names.robust,
+        }.items():
+            shown = pad.seen(f"First layer, {name}")
+            responses = network.layers[0](pad.seen()[None, ..., None])[0].numpy()
+            for channel in range(responses.shape[2]):
+                row, column = 25 * (channel // 4), 25 * (channel % 4)
+                tile = shown[row : row + 24, column : column + 24]
+                expected = responses[..., channel] / responses.max()
+                assert np.abs(tile - expected).max() < 0.03, f"{name}, channel {channel}"
 
 
 def test_preparation_is_that_of_part_v(scripts, lesson_names):

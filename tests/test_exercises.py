@@ -2,8 +2,17 @@
 
 import re
 
+import pandas as pd
 import pytest
 from checks import numbers
+from conftest import ROOT
+
+RESULTS = pd.read_csv(ROOT / "benchmarks" / "results.csv")
+
+
+def accuracies(recipe):
+    """Return the test accuracies, in percent, that the benchmark has measured of ``recipe``."""
+    return 100 * RESULTS.accuracy[RESULTS.recipe == recipe]
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +43,20 @@ def test_when_to_say_i_do_not_know(solutions, names, capsys):
     assert shares == (0.2, 1, 5) and list(avoided) == sorted(avoided)
     assert avoided[-1] > len(names["mistakes"]) / 2
     assert given_up[2] - given_up[1] > avoided[2] - avoided[1]
+    few, *_, many, _ = numbers(solutions["1"][1])  # right answers for each avoided mistake
+    cost = [right / mistakes for right, mistakes in zip(given_up, avoided)]
+    assert few / 2 < cost[0] < 2 * few and few / 2 < cost[1] < 2 * few, cost
+    assert many / 2 < cost[2] < 2 * many, cost
 
 
 def test_no_careless_pictures(solutions, names, capsys):
     exec(solutions["2"][0], names)
     lines = capsys.readouterr().out.splitlines()[-3:]  # after those of the training
     plain, warped, augmented = (numbers(line)[0] for line in lines)
-    assert warped < min(plain, augmented), "noisy digits are not read worst by the warped network"
+    told = numbers(solutions["2"][1])
+    assert warped < plain - 10, "noisy digits are not read worst by the warped network"
+    # The others were trained with all images, and the warped one here only with a few.
+    assert abs(plain - told[1]) < 6 and abs(augmented - told[2]) < 3, (plain, augmented)
 
 
 def test_fashion_mnist(solutions, names, fashion_mnist, monkeypatch, capsys):
@@ -49,7 +65,8 @@ def test_fashion_mnist(solutions, names, fashion_mnist, monkeypatch, capsys):
     monkeypatch.setattr(names["keras"].datasets.fashion_mnist, "load_data", lambda: few)
     assert solutions["3"][0].count("epochs=5") == 1
     exec(solutions["3"][0], names)
-    assert 0.82 < names["fashion_accuracy"] < 0.93, capsys.readouterr().out
+    told, accuracy = numbers(solutions["3"][1])[0], 100 * names["fashion_accuracy"]
+    assert told - 6 < accuracy < told + 1, capsys.readouterr().out
 
 
 def test_half_the_filters(solutions, names, saved, capsys):
@@ -68,6 +85,8 @@ def test_five_seeds(solutions, names, capsys):
     exec(solutions["5"][0].replace("[1, 2, 3, 4, 5]", "[1, 2]"), names)
     mean, deviation = numbers(capsys.readouterr().out)
     assert len(set(names["scores"])) == 2 and mean > 90 and deviation < 2
+    told = numbers(solutions["5"][1])[0]
+    assert abs(accuracies("ours-part-1").std() - told) < 0.05, "the standard deviation"
 
 
 def test_one_epoch(solutions, names):
@@ -78,4 +97,6 @@ def test_one_epoch(solutions, names):
     rate = names["rise_and_fall"]
     rates = [float(rate(step)) for step in range(names["steps"] + 1)]
     peak = names["steps"] // 5
+    told = numbers(solutions["6"][1])[:2]
+    assert told == [round(accuracies(name).mean(), 2) for name in ("ours-1", "ours-part-1")]
     assert rates[0] == 0 and max(rates) == rates[peak] and rates[-1] < 1e-6

@@ -117,7 +117,7 @@ async function makePad(place, css, { plain, augmented }) {
   place.dataset.lmSuppressShortcuts = true; // or JupyterLab takes letters typed here as commands
   const all = (selector) => [...root.querySelectorAll(selector)];
   const [[paper, seen, ...maps], [undo, clear]] = [all("canvas"), all("button")];
-  const [[form], [table], [status]] = [all("form"), all("table"), all("[role=status]")];
+  const [table, status, form, details] = all("table, [role=status], form, details");
   const pen = Object.assign(paper.getContext("2d"), ROUND);
   pen.scale(2, 2); // twice as many pixels, for sharp screens
   let strokes, stroke, timer;
@@ -132,7 +132,7 @@ async function makePad(place, css, { plain, augmented }) {
     paint(seen, { side: 28, values });
     const answers = networks.map((weights, n) => {
       const { responses, probabilities } = predict(weights, values);
-      paint(maps[n], responses, 4, Math.max(...responses.values));
+      if (details.open) paint(maps[n], responses, 4, Math.max(...responses.values));
       const answer = probabilities.indexOf(Math.max(...probabilities));
       all("b")[n].textContent = answer;
       probabilities.forEach((probability, digit) => {
@@ -161,7 +161,7 @@ async function makePad(place, css, { plain, augmented }) {
   undo.onclick = () => show(strokes.slice(0, -1));
   clear.onclick = () => show([]);
   all(".digits button").forEach((button, n) => (button.onclick = () => show(DIGITS[n])));
-  form.oninput = () => show(strokes);
+  form.oninput = details.ontoggle = () => show(strokes);
   form.onreset = () => setTimeout(show, 0, strokes); // the sliders move after this event
   show(DIGITS[4]);
 }
