@@ -2,10 +2,11 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from checks import numbers
-from conftest import ROOT
+from conftest import ROOT, tags
 
 RESULTS = pd.read_csv(ROOT / "benchmarks" / "results.csv")
 
@@ -49,14 +50,16 @@ def test_when_to_say_i_do_not_know(solutions, names, capsys):
     assert many / 2 < cost[2] < 2 * many, cost
 
 
-def test_no_careless_pictures(solutions, names, capsys):
+def test_no_careless_pictures(solutions, names, saved, capsys):
     exec(solutions["2"][0], names)
     lines = capsys.readouterr().out.splitlines()[-3:]  # after those of the training
     plain, warped, augmented = (numbers(line)[0] for line in lines)
-    told = numbers(solutions["2"][1])
-    assert warped < plain - 10, "noisy digits are not read worst by the warped network"
-    # The others were trained with all images, and the warped one here only with a few.
-    assert abs(plain - told[1]) < 6 and abs(augmented - told[2]) < 3, (plain, augmented)
+    assert warped < min(plain, augmented) - 10, "the warped network does not read them worst"
+    # Trained with few images, it is no measure of the answer. The others' shares are in the table.
+    [table] = [cell for cell in saved.cells if "table" in tags(cell)]
+    shares = numbers(re.search("noisy.*", table.outputs[0].data["text/plain"])[0])[1:]
+    told = numbers(solutions["2"][1])[1:3]
+    assert np.allclose(shares, told, atol=3), f"plain and augmented read {shares}, not {told}"
 
 
 def test_fashion_mnist(solutions, names, fashion_mnist, monkeypatch, capsys):
