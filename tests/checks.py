@@ -359,7 +359,8 @@ def the_most_active_channels_are_shown(s):
 def trained_longer(s, tag, network):
     """Raise unless the cell ``tag`` trains ``network`` anew as the text says; return its fit."""
     [fit] = s.fits[tag]
-    assert fit.network is network and network is not s.model
+    assert network is not s.model, "training goes on with Part I's weights"
+    assert fit.network is network, "another network is trained"
     has_the_eight_layers(network)
     compiled_as_promised(network)
     validated_on_plain_images(fit.options)
