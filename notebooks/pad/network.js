@@ -1,4 +1,4 @@
-// The lesson's network in plain JavaScript. Pictures and responses are { side, values }: squares, by
+// The lesson's network in plain JavaScript. Pictures and responses are { side, values }: squares by
 // row, column, channel. A dense layer is a convolution with filters as large as its input, so that
 // one function does for all four layers with weights.
 function convolve({ side, values }, [kernel, bias]) {
@@ -25,16 +25,17 @@ function convolve({ side, values }, [kernel, bias]) {
 
 const relu = ({ side, values }) => ({ side, values: values.map((value) => Math.max(value, 0)) });
 
-// The largest value of each 2x2 square; none is below 0 after ReLU.
+// The largest value of each 2x2 square.
 function pool({ side, values }) {
   const depth = values.length / side ** 2;
   const half = side / 2;
   const result = new Float32Array(half ** 2 * depth);
-  values.forEach((value, n) => {
-    const [place, channel] = [Math.floor(n / depth), n % depth];
-    const at = Math.floor(place / side / 2) * half + Math.floor((place % side) / 2);
-    result[at * depth + channel] = Math.max(result[at * depth + channel], value);
-  });
+  for (let n = 0; n < result.length; n++) {
+    const place = Math.floor(n / depth);
+    const at = 2 * depth * (Math.floor(place / half) * side + (place % half)) + (n % depth);
+    const below = at + side * depth;
+    result[n] = Math.max(values[at], values[at + depth], values[below], values[below + depth]);
+  }
   return { side: half, values: result };
 }
 
@@ -49,7 +50,7 @@ function predict(weights, pixels) {
   return { responses, probabilities: odds.map((value) => value / sum) };
 }
 
-// Weights come as kernel, bias, kernel, ...: whole numbers of 8 or 16 bits, compressed, and a scale.
+// Weights come as kernel, bias, ...: whole numbers of 8 or 16 bits, compressed, and a scale.
 async function unpack({ bits, scale, bytes }) {
   const blob = new Blob([Uint8Array.from(atob(bytes), (byte) => byte.charCodeAt())]);
   const stream = blob.stream().pipeThrough(new DecompressionStream("deflate"));
