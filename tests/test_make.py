@@ -87,8 +87,8 @@ def test_the_workflow_runs_it_and_forgives_nothing():
 
 
 def test_make_test_compares_the_notebook_and_runs_all_tests(checkout):
-    [command] = re.findall(r".*-m pytest.*", make("--dry-run", "test", cwd=checkout).stdout)
-    [arguments] = re.findall(r"--nbval(.*)", make("--dry-run", "test", cwd=checkout).stdout)
+    told = make("--dry-run", "test", cwd=checkout).stdout
+    [command], [arguments] = re.findall(r".*-m pytest.*", told), re.findall(r"--nbval(.*)", told)
     assert arguments.split()[:2] == ["build/test/notebooks/mnist_cnn.ipynb", "tests"]
     assert not re.search(r"\|\||-k |--deselect|--ignore", command + arguments)
 
