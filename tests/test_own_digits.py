@@ -1,6 +1,4 @@
-"""Pictures that people bring: `to_mnist` prepares all kinds as MNIST was, and says what is wrong
-with the others.
-"""
+"""`to_mnist` prepares all kinds of pictures as MNIST was, and says what is wrong with others."""
 
 import contextlib
 import io
@@ -19,7 +17,7 @@ sys.path.append(str(ROOT / "data"))
 import draw_digits  # noqa: E402
 
 DIGITS = ROOT / "data" / "digits"
-PICTURES = sorted(DIGITS.glob("[0-9]_*"))
+FLOORS = {"pencil": 0.8, "marker": 0.88, "tiny": 0.88, "squares": 0.8}  # elsewhere 0.9
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +60,6 @@ def likeness(one, other):
     return max(np.corrcoef(one.ravel(), image.ravel())[0, 1] for image in shifted)
 
 
-# --- how many are read ----------------------------------------------------------------------------
-
-
 def test_pictures_are_those_that_the_script_draws(tmp_path):
     draw_digits.draw_all(tmp_path)
     stored = sorted(DIGITS.iterdir())
@@ -72,14 +67,10 @@ def test_pictures_are_those_that_the_script_draws(tmp_path):
     for path in stored:
         if path.suffix == ".png":  # JPEGs differ between versions of its library
             assert np.array_equal(Image.open(path), Image.open(tmp_path / path.name)), path.name
-
-
-def test_drawn_pictures_are_read(read):
-    right = read(PICTURES) == [int(path.name[0]) for path in PICTURES]
-    assert len(PICTURES) == 82 and right.sum() >= 79, np.array(PICTURES)[~right]
-
-
-FLOORS = {"pencil": 0.8, "marker": 0.88, "tiny": 0.88, "squares": 0.8}
+    digits = sum(path.name[0].isdigit() for path in stored)
+    readme = " ".join((ROOT / "data" / "README.md").read_text().split())
+    for stated in [f"{digits} digits", f"{len(stored) - digits} letters and doodles"]:
+        assert stated in readme, f"data/README.md does not say {stated}"
 
 
 @pytest.mark.parametrize("style", draw_digits.STYLES)
@@ -108,27 +99,10 @@ def test_an_answer_says_how_sure_it_is(definitions):
     assert "No digit: blank" in definitions.read_picture(np.zeros((28, 28)), None, 0.75)
 
 
-# --- what must not matter -------------------------------------------------------------------------
-
-
 def in_bad_light(a):
     """Return ``a`` in a shadow with an edge, in light that falls off downwards, with noise."""
     light = np.where(np.arange(a.shape[1]) > 55, 0.6, 1) * np.linspace(1, 0.7, len(a))[:, None]
     return a * light + np.random.default_rng(0).normal(0, 4, a.shape)
-
-
-def on_a_table(a):
-    """Return ``a`` with four specks, and the dark edge of a table at the left."""
-    a = a.copy()
-    a[[10, 15, 60, 110], [90, 30, 95, 60]] = 0
-    a[:, :6] = 0
-    return a
-
-
-def on_a_transparent_canvas(a):
-    canvas = Image.new("LA", (400, 400))
-    canvas.paste(Image.fromarray(a).convert("LA"), (30, 200))
-    return canvas
 
 
 def as_strokes_on_nothing(a):
@@ -146,29 +120,27 @@ def as_a_turned_photo(a):
     return file
 
 
+CANVAS = [(200, 80), (30, 270), (0, 0)]  # added to rows, columns and channels
 CHANGES = {
     "inverted": lambda a: 255 - a,
     "moved": lambda a: np.pad(a, ((9, 60), (40, 3)), constant_values=255),
     "faint": lambda a: np.uint8(100 + a * 0.3),
     "enlarged": lambda a: Image.fromarray(a).resize((237, 284)),
     "in bad light": in_bad_light,
-    "on a table": on_a_table,
-    "on a transparent canvas": on_a_transparent_canvas,
+    "with specks": lambda a: np.where(np.random.default_rng(0).random(a.shape) < 0.0005, 0, a),
+    "at the edge of a table": lambda a: np.where(np.arange(a.shape[1]) < 6, 0, a),
+    "on a transparent canvas": lambda a: np.pad(np.dstack([a, 0 * a + 255]), CANVAS),
     "strokes on nothing": as_strokes_on_nothing,
     "a turned photo": as_a_turned_photo,
     "an array of bool": lambda a: a > 128,
     "an array of 0..1": lambda a: a / 255,
-    "negative numbers": lambda a: a.astype("float16") - 100,
     "16 bits": lambda a: a.astype("uint16") * 257,
     "mode I;16": lambda a: Image.fromarray(a.astype("uint16") * 257),
-    "mode I": lambda a: Image.fromarray(a.astype("int32") * 257),
-    "mode F": lambda a: Image.fromarray(a.astype("float32")),
     "one channel": lambda a: a[..., None],
     "an array of RGB": lambda a: np.dstack([a] * 3),
     "an array of RGBA": lambda a: np.dstack([a] * 3 + [a * 0 + 255]),
     "a list": lambda a: a.tolist(),
     "in colour": lambda a: np.where(a[..., None] > 128, [255, 230, 120], [40, 60, 200]),
-    "on transparent paper": lambda a: np.dstack([0 * a, 255 - a]),
 }
 for mode in ["1", "L", "LA", "RGB", "RGBA", "P", "CMYK"]:
     CHANGES[f"mode {mode}"] = lambda a, mode=mode: Image.fromarray(a).convert(mode)
@@ -215,8 +187,6 @@ def test_a_photo_of_200_megapixels_is_read_without_a_warning(to_mnist, tmp_path)
     assert likeness(to_mnist(tmp_path / "large.jpg"), to_mnist(drawing())) >= 0.93
 
 
-# --- bad pictures ---------------------------------------------------------------------------------
-
 RED_ON_GREEN = np.where(drawing()[..., None] > 128, [0, 130, 0], [255, 0, 0])
 BAD = {  # bytes become a file of that name
     "no picture.png": (b"certainly no picture", "no picture that Pillow knows. Take a PNG"),
@@ -228,12 +198,8 @@ BAD = {  # bytes become a file of that name
     "missing": ("nowhere.png", "No such file.*nowhere.png.* Check the name"),
     "a folder": (ROOT, "Is a directory.* Check the name"),
     "nothing": (None, "'NoneType'.* Give a file, or finite numbers"),
-    "no picture, in memory": (io.BytesIO(b"no picture"), "no picture that(?!.* at 0x)"),
     "NaN": (np.full((28, 28), np.nan), "NaNs. Give .* finite numbers"),
-    "empty": (np.zeros((0, 28)), "zero-size array"),
-    "a short row": (np.zeros(100), r"size 100 into shape \(28,28\)"),
     "channels first": (np.zeros((3, 28, 28)), r"Give .* \(rows, columns\) or \(rows"),
-    "two images": (np.zeros((2, 28, 28, 1)), r"Give .* \(rows, columns\) or \(rows"),
     "black": (np.zeros((28, 28)), "blank, too faint"),
     "white": (np.full((50, 60), 255, "uint8"), "blank, too faint"),
     "transparent": (Image.new("RGBA", (30, 30)), "blank, too faint"),
@@ -253,15 +219,11 @@ def test_bad_picture_gets_an_error_that_names_the_cause(name, to_mnist, tmp_path
         to_mnist(picture)
 
 
-def test_several_digits_are_refused(read):
-    images = MNIST["x_train"][:80].reshape(40, 2, 28, 28)
+def test_several_digits_and_noise_are_refused(read):
+    images, rng = MNIST["x_train"][:80].reshape(40, 2, 28, 28), np.random.default_rng(3)
     pairs = [Image.fromarray(np.pad(np.hstack(pair), 20)).resize((300, 200)) for pair in images]
-    assert np.mean(read(pairs) == -1) >= 0.9, "pairs of digits are read as one"
-
-
-def test_noise_is_refused(read):
-    """Blank paper in noise of 2 or 5 grey levels."""
-    rng = np.random.default_rng(3)
+    assert np.mean(read(pairs) == -1) >= 0.9, "two digits are read as one"
+    # Blank paper in noise of 2 or 5 grey levels.
     pages = [rng.normal(200, 2 + 3 * (n % 2), 2 * [(28, 100, 400)[n % 3]]) for n in range(42)]
-    images = [Image.fromarray(np.uint8(page)) for page in pages]
-    assert np.mean(read(images) == -1) >= 0.9, "blank paper is read as a digit"
+    noise = [Image.fromarray(np.uint8(page)) for page in pages]
+    assert np.mean(read(noise) == -1) >= 0.9, "noise is read as a digit"

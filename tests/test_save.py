@@ -1,6 +1,4 @@
-"""A save that fails or is killed loses nothing: an older file stays whole, the lesson goes on, and
-a failing export costs that format alone.
-"""
+"""A save that fails or is killed loses nothing; a failing export costs that format alone."""
 
 import json
 import re
@@ -11,16 +9,12 @@ from pathlib import Path
 
 import keras
 import pytest
-from conftest import ROOT, code_cells, run_cells, tags
+from conftest import ROOT, code_cells, read_notebook, run_cells, tags
 
 OLDER = dict.fromkeys(["part_1.keras", "mnist_cnn.keras", "mnist_cnn.json"], b"an older model")
 EXPORTS = ["mnist_cnn.onnx", "mnist_cnn.tflite"]
-
-
-@pytest.fixture
-def cell(saved):
-    """A function that gives the source of the notebook's cell with a tag."""
-    return lambda tag: next(cell.source for cell in code_cells(saved) if tag in tags(cell))
+BROKEN = {"onnxruntime": EXPORTS[:1], "ai_edge_litert.interpreter": EXPORTS[1:], "export": EXPORTS}
+SOURCES = {tag: cell.source for cell in code_cells(read_notebook()) for tag in tags(cell)}
 
 
 @pytest.fixture
@@ -38,10 +32,8 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def trained_names(trained):
     """What the lesson defines until it saves, with the networks that nbval's run has trained."""
-    part_1, robust = (
-        keras.models.load_model(trained / "models" / f"{name}.keras")
-        for name in ("part_1", "mnist_cnn")
-    )
+    part_1 = keras.models.load_model(trained / "models" / "part_1.keras")
+    robust = keras.models.load_model(trained / "models" / "mnist_cnn.keras")
     wanted = "imports parameters check-settings definitions data split test paired".split()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT / "notebooks")
@@ -65,36 +57,34 @@ def fill_the_disk(path):
 
 @pytest.mark.parametrize(("tag", "name"), [("save-first", "model"), ("save", "robust")])
 def test_a_full_disk_costs_one_line_and_the_older_files_stay(
-    cell, names, models, monkeypatch, capsys, tag, name
+    names, models, monkeypatch, capsys, tag, name
 ):
     monkeypatch.setattr(names[name], "save", fill_the_disk)
-    exec(cell(tag), names)
+    exec(SOURCES[tag], names)
     [line] = capsys.readouterr().out.splitlines()
     assert "is not saved, and the lesson goes on" in line and "No space left on device" in line
     assert contents(models) == OLDER, "the older files are lost, or half a file stays"
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
-def test_without_a_place_to_write_the_lesson_goes_on(cell, names, monkeypatch, capsys):
+def test_without_a_place_to_write_the_lesson_goes_on(names, monkeypatch, capsys):
     monkeypatch.setitem(names, "MODELS", "/proc/models")  # nobody can make it, not even root
     for tag in ["save-first", "save", "export", "save-all"]:
-        exec(cell(tag), names)
+        exec(SOURCES[tag], names)
     printed = capsys.readouterr().out
-    for name in ["part_1.keras", "mnist_cnn.keras"]:
-        assert f"{name} is not saved, and the lesson goes on without it:" in printed
-    for name in EXPORTS:
-        assert f"{name} is left out:" in printed
+    lost = re.findall(r"^(\S+) is (?:not saved, and the lesson goes on|left out)", printed, re.M)
+    assert lost == ["part_1.keras", "mnist_cnn.keras", *EXPORTS]
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_killed_or_interrupted_while_saving(cell, models, kill):
+def test_killed_or_interrupted_while_saving(models, kill):
     code = f"""
 import os
 class Network:
     def save(self, path):
         open(path, "w").write("half a mod")
         os.kill(os.getpid(), {kill:d})
-{cell("save-function")}
+{SOURCES["save-function"]}
 MODELS = "."
 save(Network(), "mnist_cnn.keras")"""
     process = subprocess.run([sys.executable, "-c", code], cwd=models, capture_output=True)
@@ -102,25 +92,16 @@ save(Network(), "mnist_cnn.keras")"""
     assert OLDER.items() <= contents(models).items(), "an older file is lost"
 
 
-@pytest.mark.parametrize(
-    ("broken", "lost"),
-    [
-        ("onnxruntime", ["mnist_cnn.onnx"]),
-        ("ai_edge_litert.interpreter", ["mnist_cnn.tflite"]),
-        ("export", EXPORTS),
-    ],
-)
-def test_a_failing_export_costs_that_format_alone(
-    cell, names, models, monkeypatch, capsys, broken, lost
-):
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_failing_export_costs_that_format_alone(names, models, monkeypatch, capsys, broken):
     if broken == "export":  # as where Keras's exporter wants something else than it gets
         monkeypatch.setattr(keras.Model, "export", None)
     else:
         monkeypatch.setitem(sys.modules, broken, None)
     for tag in ["save", "export", "save-all"]:
-        exec(cell(tag), names)
+        exec(SOURCES[tag], names)
     printed = capsys.readouterr().out
-    assert re.findall(r"^(.*) is left out:", printed, re.M) == lost
-    files = [name for name in ["mnist_cnn.keras", *EXPORTS] if name not in lost]
+    assert re.findall(r"^(.*) is left out:", printed, re.M) == BROKEN[broken]
+    files = [name for name in ["mnist_cnn.keras", *EXPORTS] if name not in BROKEN[broken]]
     assert list(json.loads((models / "mnist_cnn.json").read_text())["sha256"]) == files
     assert contents(models).keys() == {*OLDER, *files}, "a file is missing, or too many are left"
