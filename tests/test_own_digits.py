@@ -177,8 +177,8 @@ def test_a_row_of_784_numbers_is_an_image_of_mnist(to_mnist):
 
 @pytest.mark.parametrize("convert", [np.array, Image.fromarray])
 def test_the_picture_given_is_not_changed(convert, to_mnist):
-    to_mnist(picture := convert(drawing()))
-    assert np.array_equal(picture, drawing())
+    to_mnist(picture := convert(drawing(size=(300, 200))))
+    assert np.array_equal(picture, drawing(size=(300, 200)))
 
 
 @pytest.mark.filterwarnings("error")

@@ -42,9 +42,7 @@ def test_no_absolute_path_is_stored_and_the_file_is_small():
 
 
 def test_outputs_are_those_of_the_run(saved):
-    """`make notebook` notes a digest of all outputs, so an edit by hand shows, also in cells that
-    nbval ignores.
-    """
+    """`make notebook` notes a digest, so an edit shows also in cells that nbval ignores."""
     digest = saved.metadata["outputs_sha256"]
     assert digest_outputs(saved) == digest, "an output was edited: run `make notebook`"
 
