@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 from conftest import code_cells, read_notebook, tags
 
 matplotlib.use("agg")
-TRAIN_IMAGES, TEST_IMAGES = 12_000, 3_000  # of 60,000 and 10,000, for speed
+TRAIN_IMAGES, TEST_IMAGES = 8_000, 3_000  # of 60,000 and 10,000, for speed
 PARAMETERS = {"VALIDATION_SIZE": 500}
 
 
@@ -169,10 +169,6 @@ class Lesson:
             plt.close("all")
         if "parameters" in cell_tags:
             names.update(PARAMETERS)
-        if "data" in cell_tags:
-            for part, count in {"train": TRAIN_IMAGES, "test": TEST_IMAGES}.items():
-                for name in (f"{part}_images", f"{part}_labels"):
-                    names[name] = names[name][:count]
         for tag in cell_tags:
             state.printed[tag], state.figures[tag], state.fits[tag] = (
                 printed.getvalue(),

@@ -30,7 +30,7 @@ def test_mutation_is_caught(lesson, name):
             check(state)
     else:
         with pytest.raises((AssertionError, ValueError), match=re.escape(message)):
-            lesson.run(old, new, "save-all")
+            lesson.run(old, new, "export")
 
 
 def edit_an_output(notebook):
@@ -104,7 +104,7 @@ def test_nbval_notices_an_edited_output(tmp_path):
     notebook.cells = notebook.cells[: last + 1]
     for output in notebook.cells[-1].outputs:
         output.text = output.text.replace("55000", "55001")
-    path = copy_project(tmp_path) / "notebooks" / "mnist_cnn.ipynb"
+    path = copy_project(tmp_path, 60_000, 10_000) / "notebooks" / "mnist_cnn.ipynb"
     nbformat.write(notebook, path)
     process = subprocess.run(
         [sys.executable, "-m", "pytest", "--nbval", path], capture_output=True, text=True

@@ -181,12 +181,6 @@ def test_the_picture_given_is_not_changed(convert, to_mnist):
     assert np.array_equal(picture, drawing(size=(300, 200)))
 
 
-@pytest.mark.filterwarnings("error")
-def test_a_photo_of_200_megapixels_is_read_without_a_warning(to_mnist, tmp_path):
-    Image.fromarray(drawing()).resize((12_288, 16_384), 0).save(tmp_path / "large.jpg")
-    assert likeness(to_mnist(tmp_path / "large.jpg"), to_mnist(drawing())) >= 0.93
-
-
 RED_ON_GREEN = np.where(drawing()[..., None] > 128, [0, 130, 0], [255, 0, 0])
 BAD = {  # bytes become a file of that name
     "no picture.png": (b"certainly no picture", "no picture that Pillow knows. Take a PNG"),
@@ -194,7 +188,7 @@ BAD = {  # bytes become a file of that name
     "photo.HEIC": (b"\0\0\0\x18ftypheic" + bytes(99), "a HEIC photo.* Save it as JPEG"),
     "cut.png": ((DIGITS / "3_paint.png").read_bytes()[:500], "truncated.* copy the file"),
     "cut.jpg": ((DIGITS / "3_paper.jpg").read_bytes()[:900], "truncated.* copy the file"),
-    "large.pgm": (b"P5 30000 30000 255 ", "more than 420 megapixels. Make it smaller"),
+    "large.pgm": (b"P5 30000 30000 255 ", "more than 178 megapixels. Make it smaller"),
     "missing": ("nowhere.png", "No such file.*nowhere.png.* Check the name"),
     "a folder": (ROOT, "Is a directory.* Check the name"),
     "nothing": (None, "'NoneType'.* Give a file, or finite numbers"),

@@ -18,7 +18,7 @@ OFTEN = "definitions imports nbval-ignore-output recipe".split()
 ONCE = """
     abstain baselines by-hand card changes check-settings confusion-figure curves curves-augmented
     data disputed filters first-images layers left-out model occlusion others others-figure
-    parameters picture save save-all save-first save-function seed split steps templates versions
+    parameters picture save save-first save-function seed split steps templates versions
 """.split()
 README = (ROOT / "README.md").read_text()
 
