@@ -80,6 +80,7 @@ def test_model_card_loads_it_elsewhere_to_the_stated_accuracy(trained, file):
 def copy(trained, tmp_path, monkeypatch):
     """The path of a copy of the trained model, with its JSON beside it, in the current folder."""
     shutil.copytree(trained / "models", tmp_path / "models")
+    (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "models" / "mnist_cnn.keras"
 
