@@ -21,6 +21,7 @@ import pytest
 from conftest import ROOT, code_cells, outputs, read_notebook
 from run_notebook import set_parameters
 
+PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 KERAS_HASH = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
 
@@ -38,9 +39,7 @@ def install(requirements):
     folder = ROOT / "build" / "elsewhere" / requirements.stem
     run(sys.executable, "-m", "venv", "--clear", folder)
     python = folder / "bin" / "python"
-    run(
-        python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements
-    )
+    run(python, *PIP, "-r", requirements)
     # Where there is no network, Keras cannot download MNIST. Its file has the same arrays as
     # data/mnist.npz in other bytes: tell this one Keras to expect ours, and put it in its cache.
     [loader] = folder.glob("lib/python*/site-packages/keras/src/datasets/mnist.py")
@@ -80,11 +79,10 @@ def test_make_test_has_run_every_test():
     """It leaves a report, which has to hold each cell of the notebook and each test."""
     [report] = ElementTree.parse(ROOT / "build" / "test" / "report.xml").getroot()
     listed = run(sys.executable, "-m", "pytest", "--collect-only", "--quiet", ROOT / "tests")
-    tests, cells = (
-        int(re.search(r"(\d+) tests collected", listed)[1]),
-        len(code_cells(read_notebook())),
-    )
-    assert int(report.get("tests")) == tests + cells and report.get("skipped") == "0"
+    tests = int(re.search(r"(\d+) tests collected", listed)[1])
+    cells = len(code_cells(read_notebook()))
+    assert int(report.get("tests")) == tests + cells, "`make test` has left tests out"
+    assert report.get("skipped") == "0", "`make test` has skipped tests"
 
 
 @pytest.fixture(scope="module", params=["colab", "core"])
@@ -110,7 +108,7 @@ def test_what_it_says_to_install_is_enough(alone):
     """With the packages that the first run asks for, a second one leaves every file."""
     packages = advised(alone.run.text)
     assert packages, "without the exporters it is to say what to install"
-    run(alone.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+    run(alone.python, *PIP, *packages)
     again = alone.folder.with_name("again")
     assert not execute(alone.python, again).errors
     for ending in ["keras", "onnx", "tflite"]:
@@ -135,7 +133,6 @@ def test_the_lock_serves_the_systems_that_the_readme_names(system, served, tmp_p
     (tmp_path / "few.lock").write_text("\n".join(few) + "\n")
     options = ["--dry-run", "--no-deps", "--require-hashes", "--only-binary=:all:"]
     options += ["--target", tmp_path / "x", "--platform", system, "-r", tmp_path / "few.lock"]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", *options]
-    process = subprocess.run(pip, capture_output=True, text=True)
+    process = subprocess.run([sys.executable, *PIP, *options], capture_output=True, text=True)
     assert (process.returncode == 0) == served, process.stderr
     assert served or "No matching distribution" in process.stderr
