@@ -1,10 +1,10 @@
 """Where the time of an epoch goes: build/bench/bin/python benchmarks/epoch.py.
 
-Prints milliseconds for the parts of one training step of the notebook's Part II, each the median of
-several repetitions, and how near the network's arithmetic comes to a large matrix product's.
+Prints milliseconds for the parts of one training step of the notebook's Part III, each the median
+of several repetitions, and how near the network's arithmetic comes to a large matrix product's.
 """
 
-import os
+import contextlib
 import time
 from statistics import median
 
@@ -31,14 +31,14 @@ def milliseconds(functions, repetitions=7):
     return {name: median(durations) for name, durations in times.items()}
 
 
-def train_two_epochs():
-    """Execute the notebook's cells up to Part II's training, two epochs; return their names."""
-    os.chdir(NOTEBOOK.parent)
+def train(**parameters):
+    """Execute the notebook's cells up to Part III's training; return their names."""
     names = {}
-    for tags, source in training_code("train"):
-        exec(source, names)
-        if "parameters" in tags:
-            names["EPOCHS"] = 2
+    with contextlib.chdir(NOTEBOOK.parent):
+        for tags, source in training_code("train-augmented"):
+            exec(source, names)
+            if "parameters" in tags:
+                names.update(parameters)
     return names
 
 
@@ -53,12 +53,14 @@ def multiplications(model):
     return count
 
 
-def main():
-    names = train_two_epochs()
+def main(**parameters):
+    names = train(EPOCHS=2, **parameters)
     import keras
     import tensorflow as tf
 
-    model, data = names["robust"], names["train_data"]
+    model = names["robust"]
+    data = tf.data.Dataset.from_tensor_slices((names["x_train"], names["y_train"]))
+    data = data.shuffle(len(data)).batch(names["BATCH_SIZE"]).map(names["augment"]).prefetch(2)
     images, labels = next(iter(data))
     learn = tf.function(model.train_step)
     augment = tf.function(names["augment"])
