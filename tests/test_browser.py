@@ -21,6 +21,8 @@ from playwright.sync_api import TimeoutError, expect
 
 expect.set_options(timeout=30_000)
 PAD = ROOT / "notebooks" / "pad"
+sys.path.append(str(PAD.parent))
+from pad import show  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +40,10 @@ def networks(trained, definitions):
 def shown(networks):
     """What the pad's cell displays."""
     shown = []
-    names = {"display": lambda data, raw: shown.append(data), **networks}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(PAD.parent)
-        run_cells("imports", "parameters", "definitions", "pad", **names)
+        patch.setattr(show, "display", lambda data, raw: shown.append(data))
+        run_cells("imports", "pad", **networks)
     return shown[0]
 
 
@@ -55,6 +57,12 @@ def pad_file(shown, tmp_path_factory):
         :root {{ color-scheme: light dark }} .jupyter {{ background: #111; color: #eee }}</style>
         <main><div>{html}</div><div>{html}</div></main>""")
     return file
+
+
+def test_without_its_files_the_lesson_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_cells("imports", "pad")
+    assert "put the project's folder notebooks/pad beside this notebook" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -145,14 +153,14 @@ class Pad:
 
 
 @pytest.mark.parametrize("name", ["plain", "robust", "3 and 5 filters"])
-def test_it_reads_as_keras_reads(scripts, definitions, networks, name):
+def test_it_reads_as_keras_reads(scripts, networks, name):
     images = np.load(ROOT / "data" / "mnist.npz")["x_test"][:200]
     probabilities = scripts.evaluate(
         """async ([packed, images]) => {
             const weights = await Promise.all(packed.map(unpack));
             return images.map(image => predict(
                 weights, Float32Array.from(image, byte => byte / 255)).probabilities); }""",
-        [[*definitions.pack(networks[name])], images.reshape(-1, 784).tolist()],
+        [[*show.pack(networks[name])], images.reshape(-1, 784).tolist()],
     )
     expected = networks[name].predict(images[..., None] / 255, verbose=0)
     same = np.argmax(probabilities, axis=1) == expected.argmax(axis=1)
