@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, copy_project
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import bench
@@ -103,7 +103,7 @@ def measured(request, monkeypatch):
     small = {"training": "train-plain", "VALIDATION_SIZE": 50_000, "FILTERS_1": 4, "FILTERS_2": 16}
     monkeypatch.setitem(recipes.RECIPES, "smoke", (recipes.notebook, 2, small))
     rows = pd.DataFrame([recipes.measure("smoke", seed=1, epochs=2)])
-    return rows, {"accuracy": (0.93, 1), "ece": (0, 0.03), "nll": (0.02, 0.2)}
+    return rows, {"accuracy": (0.93, 1), "ece": (0, 0.06), "nll": (0.02, 0.3)}
 
 
 def test_a_row_holds_what_it_promises(measured):
@@ -189,9 +189,10 @@ def test_anchors_have_the_published_sizes(torch_and_ray):
     ]
 
 
-def test_the_time_of_an_epoch_is_divided(monkeypatch, capsys):
+def test_the_time_of_an_epoch_is_divided(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(epoch, "STEPS", 1)
-    epoch.main(VALIDATION_SIZE=59_000, FILTERS_1=4, FILTERS_2=16)
+    monkeypatch.setattr(epoch, "NOTEBOOK", copy_project(tmp_path) / "notebooks" / "few images")
+    epoch.main(VALIDATION_SIZE=1_000, FILTERS_1=4, FILTERS_2=16)
     numbers = re.findall(r"(\d+\.\d) ms$", capsys.readouterr().out, re.M)
     assert len(numbers) == 7
 

@@ -43,7 +43,7 @@ def shown(networks):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(PAD.parent)
         patch.setattr(show, "display", lambda data, raw: shown.append(data))
-        run_cells("imports", "pad", **networks)
+        run_cells("imports", "parameters", "pad", **networks)
     return shown[0]
 
 
