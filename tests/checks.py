@@ -334,7 +334,7 @@ def trained_longer(s, tag, network):
     steps = s.EPOCHS * len(fit.data)
     assert len(fit.data) == -(-len(IMAGES[:-HELD_BACK]) // s.BATCH_SIZE), "a batch is left out"
     rates = [float(fit.rate(step)) for step in (0, steps / 2, steps)]
-    assert np.allclose(rates, [0.0025, 0.00125, 0], atol=1e-6), f"the learning rates are {rates}"
+    agree(rates, [0.0025, 0.00125, 0], "the learning rates are to be", 1e-6)
     return fit
 
 
@@ -369,7 +369,7 @@ def overfitting_is_measured_on_both_parts(s):
             expected = [log_loss(labels, probabilities), 100 * share]
             told = [s.measured[f"{part} {measure}"][row] for measure in ("loss", "accuracy")]
             told = [numbers(text)[0] for text in told]
-            assert np.allclose(told, expected, atol=0.006), f"{row}, {part}: {told}"
+            agree(told, expected, f"{row}, {part}:")
 
 
 # --- Part III -------------------------------------------------------------------------------------
@@ -490,8 +490,7 @@ def the_four_curves_are_the_histories(s):
     networks = {"plain": s.plain, "augmented": s.robust}
     check_losses(figure, networks)
     ends = [networks[name].history.history["val_loss"][-1] for name in ("augmented", "plain")]
-    told = numbers(figure.axes[0].get_title())
-    assert np.allclose(told, ends, atol=0.0006), f"the losses end at {ends}, not at {told}"
+    agree(numbers(figure.axes[0].get_title()), ends, "the losses end at", 0.0006)
 
 
 @after("table")

@@ -149,6 +149,14 @@ def trained(request):
 
 
 @pytest.fixture(scope="session")
+def model(trained):
+    """The augmented network that nbval's run has saved."""
+    import keras
+
+    return keras.models.load_model(trained / "models" / "mnist_cnn.keras")
+
+
+@pytest.fixture(scope="session")
 def lesson(trained, tmp_path_factory):
     """The lesson, executed in this process with the weights that nbval's run has trained, in the
     notebooks/ of a project of its own.

@@ -154,7 +154,7 @@ class Pad:
 
 @pytest.mark.parametrize("name", ["plain", "robust", "3 and 5 filters"])
 def test_it_reads_as_keras_reads(scripts, networks, name):
-    images = np.load(ROOT / "data" / "mnist.npz")["x_test"][:200]
+    images = np.load(ROOT / "data" / "mnist.npz")["x_test"][:1_000]
     probabilities = scripts.evaluate(
         """async ([packed, images]) => {
             const weights = await Promise.all(packed.map(unpack));
@@ -164,7 +164,7 @@ def test_it_reads_as_keras_reads(scripts, networks, name):
     )
     expected = networks[name].predict(images[..., None] / 255, verbose=0)
     same = np.argmax(probabilities, axis=1) == expected.argmax(axis=1)
-    assert np.mean(same) >= 0.99 and np.abs(probabilities - expected).max() <= 0.05
+    assert np.mean(same) >= 0.999 and np.abs(probabilities - expected).max() <= 0.05
 
 
 def test_ten_digits_taken_and_drawn_with_mouse_and_finger(pad, scripts):

@@ -15,11 +15,6 @@ from checks import MNIST, compiled_as_promised, has_the_eight_layers, read
 from conftest import ROOT, model_card_examples, read_card, run_cells
 
 
-@pytest.fixture(scope="module")
-def model(trained):
-    return keras.models.load_model(trained / "models" / "mnist_cnn.keras")
-
-
 def test_exactly_the_eight_layers_with_adam_and_categorical_crossentropy(model):
     has_the_eight_layers(model)
     compiled_as_promised(model)

@@ -5,7 +5,6 @@ import io
 import sys
 
 import checks
-import keras
 import numpy as np
 import pytest
 from checks import MNIST
@@ -23,11 +22,6 @@ FLOORS = {"pencil": 0.8, "marker": 0.88, "tiny": 0.88, "squares": 0.8}  # elsewh
 @pytest.fixture(scope="module")
 def to_mnist(definitions):
     return definitions.to_mnist
-
-
-@pytest.fixture(scope="module")
-def model(trained):
-    return keras.models.load_model(trained / "models" / "mnist_cnn.keras")
 
 
 @pytest.fixture(scope="module")
