@@ -20,6 +20,8 @@ unexport $(filter-out PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE,$(filter \
 	COLUMNS LINES NO_COLOR FORCE_COLOR,$(.VARIABLES)))
 export PIP_USER := 0
 export PYTHONUTF8 := 1
+# TensorFlow leaves its quicker arithmetic, oneDNN's, off on processors without AVX-512.
+export TF_ENABLE_ONEDNN_OPTS := 1
 # Nor do files in your home folder: IPython's start-up files, keras.json, matplotlibrc (an empty one is read), Jupyter's
 # kernels and, but for the looks of `make lab`, its configuration.
 export IPYTHONDIR := $(CURDIR)/build/settings/ipython

@@ -1,14 +1,13 @@
 """Where the time of an epoch goes: build/bench/bin/python benchmarks/epoch.py.
 
 Prints milliseconds for the parts of one training step of the notebook's Part III, each the median
-of several repetitions, and how near the network's arithmetic comes to a large matrix product's.
+of several repetitions.
 """
 
 import contextlib
 import time
 from statistics import median
 
-import numpy as np
 from recipes import NOTEBOOK, training_code
 
 STEPS = 20  # in each repetition
@@ -42,17 +41,6 @@ def train(**parameters):
     return names
 
 
-def multiplications(model):
-    """Return how many multiplications ``model`` takes for one image, forwards and backwards."""
-    count, passes = 0, 2  # the first layer needs no gradient of its input
-    for layer in model.layers:
-        if layer.weights:
-            places = np.prod(layer.output.shape[1:-1])  # 1 in a dense layer
-            count += passes * np.prod(layer.kernel.shape) * places
-            passes = 3
-    return count
-
-
 def main(**parameters):
     names = train(EPOCHS=2, **parameters)
     import keras
@@ -61,6 +49,9 @@ def main(**parameters):
     model = names["robust"]
     data = tf.data.Dataset.from_tensor_slices((names["x_train"], names["y_train"]))
     data = data.shuffle(len(data)).batch(names["BATCH_SIZE"]).map(names["augment"]).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    data = data.with_options(options)
     images, labels = next(iter(data))
     learn = tf.function(model.train_step)
     augment = tf.function(names["augment"])
@@ -77,13 +68,11 @@ def main(**parameters):
 
         return run
 
-    square = tf.random.normal((2048, 2048))
     parts = milliseconds({
         "first": learn_with(model.layers[:2]),
         "second": learn_with(model.layers[:4]),
         "step": lambda: learn((images, labels)),
         "augmentation": lambda: augment(images, labels),
-        "product": tf.function(lambda: tf.matmul(square, square)),
     })
     start = time.perf_counter()
     model.evaluate(names["x_val"], names["y_val"], verbose=0)
@@ -101,10 +90,6 @@ def main(**parameters):
         "validation, spread over the steps": validation,
     }.items():
         print(f"{name:35} {duration:5.1f} ms")
-    speed = 2 * len(images) * multiplications(model) / parts["step"] / 1e6
-    print(
-        f"{speed:.0f} GFLOP/s, and {2 * 2048**3 / parts['product'] / 1e6:.0f} in a matrix product"
-    )
 
 
 if __name__ == "__main__":

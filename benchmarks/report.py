@@ -25,15 +25,6 @@ NAMES = {
     "pytorch-example": "PyTorch's mnist example",
     "train-mnist-fast": "train_mnist_fast",
 }
-SHORT = [
-    "ours-1",
-    "train-mnist-fast",
-    "ours-part-1",
-    "ours-control",
-    "ours",
-    "keras-example",
-    "pytorch-example",
-]  # the README's rows
 BLUE, GREY = "#0072B2", "#666666"
 
 
@@ -79,12 +70,11 @@ def short_table(rows):
         "|---|---|---|---|---|",
     ]
     for recipe, runs, _ in recipes_with_runs(rows):
-        if recipe in SHORT:
-            lines.append(
-                f"| {NAMES[recipe]} | {runs.epochs.iloc[0]} | {seconds(runs, 0)} "
-                f"| {spread(runs.accuracy, 100)}% "
-                f"| {100 * runs.corruption_error.mean():.1f}% |"
-            )
+        lines.append(
+            f"| {NAMES.get(recipe, recipe)} | {runs.epochs.iloc[0]} | {seconds(runs, 0)} "
+            f"| {spread(runs.accuracy, 100)}% "
+            f"| {100 * runs.corruption_error.mean():.1f}% |"
+        )
     return "\n".join(lines)
 
 

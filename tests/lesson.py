@@ -136,7 +136,8 @@ class Lesson:
         state, cell_tags = self.state, tags(self.cells[n])
         names, printed, figures, fits = state.names, io.StringIO(), [], []
 
-        def fit(network, data, labels=None, **options):
+        def fit(network, data, labels=None, batch_size=None, **options):
+            options["batch_size"] = batch_size
             fits.append(describe_fit(network, data, labels, options))
             options = options | {"epochs": 1 if labels is not None else 2}
             if labels is not None:  # arrays
