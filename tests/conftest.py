@@ -1,9 +1,9 @@
 """What the tests share: the saved notebook, its cells as code to call, and what they left."""
 
+import contextlib
 import gzip
 import json
 import os
-import re
 import shutil
 import sys
 import time
@@ -25,14 +25,14 @@ EXECUTED = ROOT / "build" / "test" / "executed"  # there when nbval's run has en
 def pytest_collection_modifyitems(items):
     """Spread the tests over workers: nbval's cells start first, what needs their model last.
 
-    A file's tests stay together, and so do all that use the lesson, which takes a minute to set up.
+    A file's tests with the same needs stay together.
     """
 
     def turn_and_group(item):
         if item.path.suffix == ".ipynb":
             return 0, "nbval"
         if "lesson" in item.fixturenames:
-            return 2, "lesson"
+            return 2, item.path.stem
         if "trained" in item.fixturenames:
             return 3, f"{item.path.stem}, trained"
         return 1, item.path.stem
@@ -75,16 +75,6 @@ def code_cells(notebook):
 def outputs(notebook):
     """Return all outputs of ``notebook``'s cells."""
     return [output for cell in code_cells(notebook) for output in cell.outputs]
-
-
-def model_card_examples():
-    """Return the Python code that models/README.md gives for each file: {"keras": ..., "onnx": ...,
-    "tflite": ...}.
-    """
-    examples = re.findall(r"```python\n(.*?)```", (ROOT / "models" / "README.md").read_text(), re.S)
-    return {
-        re.search(r"mnist_cnn\.(keras|onnx|tflite)", example)[1]: example for example in examples
-    }
 
 
 def run_cells(*wanted, **parameters):
@@ -195,6 +185,22 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@contextlib.contextmanager
+def open_alone(chromium, file, **options):
+    """Open the HTML ``file`` in a tab of ``chromium`` with Playwright's ``options``; it may ask for
+    no other file, nor complain.
+    """
+    with chromium.new_page(**options) as tab:
+        heard = []
+        tab.on("request", lambda request: heard.append(request.url))
+        tab.on("pageerror", lambda error: heard.append(str(error)))
+        tab.on("console", lambda message: heard.append(message.text))
+        tab.goto(file.as_uri(), wait_until="networkidle")
+        yield tab
+        strange = [text for text in heard if not text.startswith(("data:", file.as_uri()))]
+        assert not strange, f"the page asks for what it does not hold, or complains: {strange}"
 
 
 @pytest.fixture(scope="session")

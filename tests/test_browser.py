@@ -15,7 +15,7 @@ import nbformat
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT, read_notebook, run_cells
+from conftest import ROOT, open_alone, read_notebook, run_cells
 from PIL import Image
 from playwright.sync_api import TimeoutError, expect
 
@@ -67,14 +67,10 @@ def test_without_its_files_the_lesson_goes_on(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def pad(chromium, pad_file):
-    """The first pad of the page; that may ask for nothing else, nor complain."""
-    with chromium.new_page(has_touch=True, viewport={"width": 1000, "height": 1000}) as tab:
-        heard = []
-        tab.on("request", lambda request: heard.append(request.url))
-        tab.on("pageerror", lambda error: heard.append(str(error)))
-        tab.goto(pad_file.as_uri())
+    """The first pad of the page."""
+    screen = {"width": 1000, "height": 1000}
+    with open_alone(chromium, pad_file, has_touch=True, viewport=screen) as tab:
         yield Pad(tab)
-        assert heard == [pad_file.as_uri()], "the pad asks for a file, or complains"
 
 
 @pytest.fixture(scope="module")

@@ -44,17 +44,16 @@ def test_when_to_say_i_do_not_know(solutions, names, capsys):
     assert shares == (0.2, 1, 5) and list(avoided) == sorted(avoided)
     assert avoided[-1] > len(names["mistakes"]) / 2
     assert given_up[2] - given_up[1] > avoided[2] - avoided[1]
-    few, *_, many, _ = numbers(solutions["1"][1])  # right answers for each avoided mistake
     cost = [right / mistakes for right, mistakes in zip(given_up, avoided)]
-    assert few / 2 < cost[0] < 2 * few and few / 2 < cost[1] < 2 * few, cost
-    assert many / 2 < cost[2] < 2 * many, cost
+    told = numbers(solutions["1"][1])[:6:2]  # right answers for each avoided mistake
+    assert np.allclose(np.log2(cost), np.log2(told), atol=1), f"{cost}, not about {told}"
 
 
 def test_no_careless_pictures(solutions, names, saved, capsys):
     exec(solutions["2"][0], names)
     lines = capsys.readouterr().out.splitlines()[-3:]  # after those of the training
-    plain, warped, augmented = (numbers(line)[0] for line in lines)
-    assert warped < min(plain, augmented) - 10, "the warped network does not read them worst"
+    _, warped, augmented = (numbers(line)[0] for line in lines)
+    assert warped < augmented - 5, "the warped network reads noisy digits as the augmented one does"
     # Trained with few images, it is no measure of the answer. The others' shares are in the table.
     [table] = [cell for cell in saved.cells if "table" in tags(cell)]
     shares = numbers(re.search("noisy.*", table.outputs[0].data["text/plain"])[0])[1:]

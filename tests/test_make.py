@@ -1,13 +1,11 @@
 """The README's commands exist, install what they need, and do the same whatever else is set."""
 
-import hashlib
 import io
 import os
 import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from types import SimpleNamespace
 
 import check_machine
@@ -176,59 +174,29 @@ def installed_stamps(folder):
     return [folder / name for name in names]
 
 
-def write_wheel(path):
-    """Write an empty package to ``path`` that says, when Python starts, where its temporary files
-    go; return its line for a lock.
+def test_pip_installs_into_the_project_whatever_its_user_has_set(checkout):
+    """With a Python that only notes what pip is told. An install that fails, here for want of a
+    file, is not taken for a finished one.
     """
-    name = path.name.partition("-")[0]
-    tag = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    with zipfile.ZipFile(path, "w") as file:
-        for member, text in {
-            f"{name}.py": "",
-            f"{name}.pth": "import tempfile; print('temporary:', tempfile.gettempdir())",
-            "matplotlib/font_manager.py": "",
-            f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0",
-            f"{name}-1.0.dist-info/WHEEL": tag,
-            f"{name}-1.0.dist-info/RECORD": "",
-        }.items():
-            file.writestr(member, text)
-    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
-
-
-def test_pip_installs_into_the_project_whatever_its_user_has_set(checkout, tmp_path):
-    """In spite of pip's settings; development's packages come on top. An install that fails, here
-    because a package cannot be found, is not taken for a finished one.
-    """
-    found, elsewhere = tmp_path / "found", tmp_path / "elsewhere"
-    found.mkdir()
-    wheels = [tmp_path / f"{name}-1.0-py3-none-any.whl" for name in ["first", "second"]]
-    for wheel, lock in zip(wheels, ["requirements.lock", "requirements-dev.lock"]):
-        (checkout / lock).write_text(write_wheel(wheel))
-    (tmp_path / "constraints.txt").write_text("first==2.0\n")
-    (tmp_path / "pip.conf").write_text("[install]\nuser = true\n")
-    settings = dict.fromkeys(["PIP_NO_INDEX", "PIP_USER", "PIP_REQUIRE_VIRTUALENV"], "1")
-    places = ["PIP_TARGET", "PIP_PREFIX", "PYTHONUSERBASE", "PYTHONPATH", "VIRTUAL_ENV"]
-    settings |= dict.fromkeys(places, str(elsewhere))
-    settings |= {
-        "PIP_FIND_LINKS": str(found),
-        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
-        "PIP_CONSTRAINT": str(tmp_path / "constraints.txt"),
-    }
+    (checkout / "python").write_text(
+        "#!/bin/sh\nmkdir -p .venv/bin\ncp $0 .venv/bin/python 2>/dev/null\n"
+        'case "$*" in *pip*) env > settings; test -e index;; esac\n'
+    )
+    (checkout / "python").chmod(0o755)
     stamps = installed_stamps(checkout)
-    # First, no package is to be found; then the notebook's, but not the one for tests; then both.
-    for finished in range(3):
-        for wheel in wheels[:finished]:
-            shutil.copy(wheel, found)
-        process = make(str(stamps[1].relative_to(checkout)), cwd=checkout, **settings)
-        told = process.stdout + process.stderr
-        assert (process.returncode == 0) == (finished == 2), told
-        [packages] = checkout.glob(".venv/lib/python*/site-packages")
-        installed = [(packages / f"{name}.py").exists() for name in ["first", "second"]]
-        assert installed == [finished > 0, finished > 1], told
+    command = [str(stamps[1].relative_to(checkout)), "PYTHON=./python"]
+    places = ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PYTHONPATH"]
+    for found in [False, True]:
+        if found:
+            (checkout / "index").touch()
+        others = dict.fromkeys(places, "elsewhere")
+        process = make(*command, cwd=checkout, PIP_USER="1", **others)
+        assert (process.returncode == 0) == found, process.stderr
         taken = [stamp.exists() for stamp in stamps]
-        assert taken == installed, "a failed install is taken for a finished one, or the reverse"
-    assert f"temporary: {checkout}/build/pip\n" in process.stdout
-    assert not elsewhere.exists()
+        assert taken == [found, found], "a failed install is taken for a finished one"
+    settings = (checkout / "settings").read_text()
+    assert "elsewhere" not in settings and "\nPIP_USER=0\n" in settings
+    assert f"TMPDIR={checkout}/build/pip\n" in settings
 
 
 # What a run makes of its surroundings

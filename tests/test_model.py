@@ -12,7 +12,15 @@ import keras
 import numpy as np
 import pytest
 from checks import MNIST, compiled_as_promised, has_the_eight_layers, read
-from conftest import ROOT, model_card_examples, read_card, run_cells
+from conftest import ROOT, read_card, run_cells
+
+# The code that models/README.md gives for each file.
+EXAMPLES = {
+    re.search(r"mnist_cnn\.(keras|onnx|tflite)", example)[1]: example
+    for example in re.findall(
+        r"```python\n(.*?)```", (ROOT / "models" / "README.md").read_text(), re.S
+    )
+}
 
 
 def test_exactly_the_eight_layers_with_adam_and_categorical_crossentropy(model):
@@ -63,7 +71,7 @@ print((probabilities.argmax(axis=1) == np.load("data/mnist.npz")["y_test"]).mean
 @pytest.mark.parametrize("file", ["keras", "onnx", "tflite"])
 def test_model_card_loads_it_elsewhere_to_the_stated_accuracy(trained, file):
     """The examples in models/README.md, word for word, in a process of their own."""
-    command = [sys.executable, "-c", model_card_examples()[file] + AFTERWARDS]
+    command = [sys.executable, "-c", EXAMPLES[file] + AFTERWARDS]
     process = subprocess.run(command, cwd=trained, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     *_, tensorflow, accuracy = process.stdout.split()
@@ -83,7 +91,7 @@ def copy(trained, tmp_path, monkeypatch):
 def test_damaged_model_is_refused(copy):
     copy.write_bytes(copy.read_bytes()[:-1])
     with pytest.raises(ValueError, match="damaged or was replaced: make it again with `make run`"):
-        exec(model_card_examples()["keras"], {})
+        exec(EXAMPLES["keras"], {})
 
 
 def test_model_that_wants_to_run_code_is_refused_even_with_a_forged_json(copy, tmp_path):
@@ -95,7 +103,7 @@ def test_model_that_wants_to_run_code_is_refused_even_with_a_forged_json(copy, t
     copy.with_suffix(".json").write_text(json.dumps({"sha256": digests}))
     sprung.unlink()  # building the model ran its code; loading it must not
     with pytest.raises(ValueError, match="Lambda.*arbitrary code"):
-        exec(model_card_examples()["keras"], {})
+        exec(EXAMPLES["keras"], {})
     assert not sprung.exists(), "code in the model file was run"
 
 

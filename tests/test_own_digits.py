@@ -164,6 +164,11 @@ def test_strokes_that_stand_apart_stay(to_mnist):
     assert ndimage.label(to_mnist(layer) > 0.3, np.ones((3, 3)))[1] == 2
 
 
+def test_a_row_of_784_numbers_is_an_image_of_mnist(to_mnist):
+    image = MNIST["x_train"][0]
+    assert np.array_equal(to_mnist(image.ravel()), to_mnist(image))
+
+
 @pytest.mark.parametrize("convert", [np.array, Image.fromarray])
 def test_the_picture_given_is_not_changed(convert, to_mnist):
     to_mnist(picture := convert(drawing(size=(300, 200))))
@@ -182,7 +187,7 @@ BAD = {  # bytes become a file of that name
     "nothing": (None, "'NoneType'.* Take .* finite numbers"),
     "NaN": (np.full((28, 28), np.nan), "NaNs. Take .* finite numbers"),
     "channels first": (np.zeros((3, 28, 28)), r"Take .* \(rows, columns\) or \(rows"),
-    "a flat row": (np.zeros(784), r"Take .* \(rows, columns\) or \(rows"),
+    "783 numbers": (np.zeros(783), r"cannot reshape .* Take .* \(rows, columns\) or \(rows"),
     "white": (np.full((50, 60), 255, "uint8"), "blank, too faint"),
     "transparent": (Image.new("RGBA", (30, 30)), "blank, too faint"),
     "as bright as its paper": (np.uint8(RED_ON_GREEN), "ink as bright as its paper"),

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from conftest import ROOT, code_cells, outputs
+from conftest import ROOT, code_cells, open_alone, outputs
 from playwright.sync_api import expect
 
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
@@ -35,18 +35,11 @@ def page(page_file):
 
 @pytest.fixture(scope="module", params=["dark phone", "light laptop"])
 def opened(chromium, page_file, request):
-    """The page in Chromium; it may ask for nothing else, nor complain."""
+    """The page in Chromium."""
     scheme, device = request.param.split()
     screen = PHONE if device == "phone" else LAPTOP
-    with chromium.new_page(viewport=screen, color_scheme=scheme) as tab:
-        heard = []
-        tab.on("request", lambda request: heard.append(request.url))
-        tab.on("pageerror", lambda error: heard.append(str(error)))
-        tab.on("console", lambda message: heard.append(message.text))
-        tab.goto(page_file.as_uri(), wait_until="networkidle")
+    with open_alone(chromium, page_file, viewport=screen, color_scheme=scheme) as tab:
         yield tab
-        strange = [text for text in heard if not text.startswith(("data:", page_file.as_uri()))]
-        assert not strange, "the page asks for what it does not hold, or complains"
 
 
 def test_weight(page_file):
