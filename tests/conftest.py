@@ -199,7 +199,9 @@ def open_alone(chromium, file, **options):
         tab.on("console", lambda message: heard.append(message.text))
         tab.goto(file.as_uri(), wait_until="networkidle")
         yield tab
-        strange = [text for text in heard if not text.startswith(("data:", file.as_uri()))]
+        # The tests read canvases more often than Chromium expects, and it says so.
+        usual = ("data:", file.as_uri(), "Canvas2D: Multiple readback operations")
+        strange = [text for text in heard if not text.startswith(usual)]
         assert not strange, f"the page asks for what it does not hold, or complains: {strange}"
 
 
