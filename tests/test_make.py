@@ -180,20 +180,21 @@ def test_pip_installs_into_the_project_whatever_its_user_has_set(checkout):
     """
     (checkout / "python").write_text(
         "#!/bin/sh\nmkdir -p .venv/bin\ncp $0 .venv/bin/python 2>/dev/null\n"
-        'case "$*" in *pip*) env > settings; test -e index;; esac\n'
+        'for lock; do :; done\ncase "$*" in *pip*) env > settings; test -e "found-$lock";; esac\n'
     )
     (checkout / "python").chmod(0o755)
     stamps = installed_stamps(checkout)
     command = [str(stamps[1].relative_to(checkout)), "PYTHON=./python"]
     places = ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PYTHONPATH"]
-    for found in [False, True]:
-        if found:
-            (checkout / "index").touch()
+    # First, no package is to be found; then the notebook's, but not the ones for tests; then both.
+    for found, lock in enumerate([None, "requirements.lock", "requirements-dev.lock"]):
+        if lock:
+            (checkout / f"found-{lock}").touch()
         others = dict.fromkeys(places, "elsewhere")
         process = make(*command, cwd=checkout, PIP_USER="1", **others)
-        assert (process.returncode == 0) == found, process.stderr
+        assert (process.returncode == 0) == (found == 2), process.stderr
         taken = [stamp.exists() for stamp in stamps]
-        assert taken == [found, found], "a failed install is taken for a finished one"
+        assert taken == [found > 0, found > 1], "a failed install is taken for a finished one"
     settings = (checkout / "settings").read_text()
     assert "elsewhere" not in settings and "\nPIP_USER=0\n" in settings
     assert f"TMPDIR={checkout}/build/pip\n" in settings

@@ -178,12 +178,13 @@ def test_the_picture_given_is_not_changed(convert, to_mnist):
 RED_ON_GREEN = np.where(drawing()[..., None] > 128, [0, 130, 0], [255, 0, 0])
 BAD = {  # bytes become a file of that name
     "no picture.png": (b"certainly no picture", "cannot identify .*no picture.png'.* Take a PNG"),
+    "empty.png": (b"", "cannot identify .*empty.png'.* Take a PNG"),
     "photo.HEIC": (b"\0\0\0\x18ftypheic" + bytes(99), "cannot identify .*HEIC'.* Take a PNG"),
-    "cut.png": ((DIGITS / "3_paint.png").read_bytes()[:500], "truncated"),
-    "cut.jpg": ((DIGITS / "3_paper.jpg").read_bytes()[:900], "truncated"),
-    "large.pgm": (b"P5 30000 30000 255 ", "exceeds limit of 178956970 pixels"),
-    "missing": ("nowhere.png", "No such file.*nowhere.png"),
-    "a folder": (ROOT, "Is a directory"),
+    "cut.png": ((DIGITS / "3_paint.png").read_bytes()[:500], "truncated.* Take a PNG"),
+    "cut.jpg": ((DIGITS / "3_paper.jpg").read_bytes()[:900], "truncated.* Take a PNG"),
+    "large.pgm": (b"P5 30000 30000 255 ", "exceeds limit of 178956970 pixels.* Take a PNG"),
+    "missing": ("nowhere.png", "No such file.*nowhere.png.* Take a PNG"),
+    "a folder": (ROOT, "Is a directory.* Take a PNG"),
     "nothing": (None, "'NoneType'.* Take .* finite numbers"),
     "NaN": (np.full((28, 28), np.nan), "NaNs. Take .* finite numbers"),
     "channels first": (np.zeros((3, 28, 28)), r"Take .* \(rows, columns\) or \(rows"),

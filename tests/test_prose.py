@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 from checks import MNIST
-from conftest import ROOT, code_cells, run_cells
+from conftest import ROOT, code_cells, run_cells, tags
 from PIL import Image
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -64,7 +64,9 @@ def test_numbers_in_the_lesson(saved):
     )
 
 
-def test_numbers_in_the_readmes(definitions):
+def test_numbers_in_the_readmes(definitions, saved):
+    [training] = [cell for cell in code_cells(saved) if "train-first" in tags(cell)]
+    *first, last = re.findall(r" (\d+)s - ", training.outputs[0].text)
     rows = pd.read_csv(ROOT / "benchmarks" / "results.csv")
     [seeds] = set(rows.groupby("recipe").seed.nunique())
     core = (ROOT / "tests" / "elsewhere" / "core.txt").read_text().split()
@@ -84,6 +86,7 @@ def test_numbers_in_the_readmes(definitions):
             f"in {kinds} kinds of imperfection (`corruptions.py`, severity {SEVERITY} of 3)",
             f"MNIST's {len(MNIST['x_test']):,} test images",
             f"one training step of {definitions.BATCH_SIZE} images",
+            f"In the run of Part I that is saved, the epochs took {', '.join(first)} and {last} s.",
             f"the expected calibration error in {calibration_error.__defaults__[0]} bins",
         ],
     )
