@@ -1,7 +1,4 @@
-"""The drawing pad in a real browser, Chromium: alone in a page, in JupyterLab and in Notebook 7.
-
-A test leaves in build/test/pad.png the picture that pages without scripts show.
-"""
+"""The drawing pad in a real browser, Chromium: alone in a page, in JupyterLab and in Notebook 7."""
 
 import io
 import json
@@ -256,9 +253,6 @@ def test_where_the_networks_disagree_words_say_so(pad):
     plain, augmented = pad.answers()
     verdict = "They agree" if plain == augmented else "They disagree"
     expect(pad.status).to_have_text(f"{verdict}: plain reads {plain}, augmented reads {augmented}.")
-    pad.page.mouse.move(0, 0)
-    picture = Image.open(io.BytesIO(pad.whole.screenshot())).convert("RGB")
-    picture.quantize(64).save(ROOT / "build" / "test" / "pad.png", optimize=True)
     assert augmented == 4
 
 

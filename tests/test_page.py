@@ -1,6 +1,10 @@
-"""The page that `make html` and `make run` build: one file that everyone can read, offline too."""
+"""The page that `make html` and `make run` build: one file that everyone can read, offline too.
+
+A test leaves in build/test/pad.png the picture that pages without scripts show.
+"""
 
 import copy
+import io
 import re
 import subprocess
 import sys
@@ -10,6 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from conftest import ROOT, code_cells, open_alone, outputs
+from PIL import Image
 from playwright.sync_api import expect
 
 PHONE, LAPTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
@@ -157,6 +162,18 @@ def test_first_picture_leads_to_the_pad_and_the_pad_reads(opened):
     expect(opened.get_by_role("img", name="Drawing pad", exact=True)).to_be_in_viewport()
     opened.get_by_role("button", name="7", exact=True).click()
     expect(opened.get_by_role("status")).to_have_text(re.compile("augmented reads 7"))
+    # The picture is of this pad, and not of other networks'.
+    digit, *read = re.findall(r"\d", picture.get_attribute("alt"))
+    opened.get_by_role("button", name=digit, exact=True).click()
+    for name in ("moved right", "moved down"):
+        opened.get_by_label(name).fill("4")
+    told = "plain reads {}, augmented reads {}".format(*read)
+    expect(opened.get_by_role("status")).to_have_text(re.compile(told))
+    if opened.viewport_size == LAPTOP:
+        opened.mouse.move(0, 0)
+        taken = Image.open(io.BytesIO(opened.locator(".pad").screenshot())).convert("RGB")
+        (ROOT / "build" / "test").mkdir(parents=True, exist_ok=True)
+        taken.quantize(64).save(ROOT / "build" / "test" / "pad.png", optimize=True)
 
 
 def test_printed_on_paper_it_is_dark_on_white_and_nothing_is_cut_off(chromium, page_file):
