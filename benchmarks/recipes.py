@@ -162,10 +162,8 @@ def corrupted_images(images, kind):
     """Return uint8 ``images`` (n, 28, 28) corrupted by ``kind`` at SEVERITY; made once and kept in
     build/.
     """
-    digest = hashlib.sha256(images.tobytes() + inspect.getsource(corruptions).encode()).hexdigest()[
-        :12
-    ]
-    path = ROOT / "build" / "corrupted" / f"{kind.__name__}-{digest}.npy"
+    digest = hashlib.sha256(images.tobytes() + inspect.getsource(corruptions).encode())
+    path = ROOT / "build" / "corrupted" / f"{kind.__name__}-{digest.hexdigest()[:12]}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         corrupted = corruptions.corrupt(images[..., np.newaxis] / 255, kind, SEVERITY)

@@ -240,12 +240,13 @@ def test_tables_of_made_rows_are_right():
         "ece": [0.001, 0.002, 0.003, 0.01, 0.01, 0.01],
         "corruption_error": [0.01, 0.02, 0.06, 0.5, 0.5, 0.5],
         "error_fog": [0.1, 0.2, 0.3, 0.4, 0.4, 0.4],
+        "error_spatter": [0.4, 0.5, 0.6, 0.6, 0.6, 0.6],
         "error_thin_ice": [0, 0, 0, 0.01, 0.01, 0.01],
     })
     ours, keras = (report.NAMES[name] for name in ("ours", "keras-example"))
     assert report.short_table(runs).splitlines()[2:] == [
-        f"| {ours} | 10 | 20 | 99.50 ± 0.50% | 3.0% |",
-        f"| {keras} | 15 | 40 | 90.00 ± 0.00% | 50.0% |",
+        f"| {ours} | 10 | 20 | 99.50 ± 0.50% | 3.0% | 35.0% |",
+        f"| {keras} | 15 | 40 | 90.00 ± 0.00% | 50.0% | 50.0% |",
     ]
     measures = [
         "10 | 3 | 99.50 ± 0.50 | 0.0200 ± 0.0100 | 0.20 ± 0.10 | 20.0 | 0.50 | 3.0 ± 2.6 | here |",
@@ -257,6 +258,7 @@ def test_tables_of_made_rows_are_right():
         f"| corruption | {ours} | {keras} |",
         "|---|---|---|",
         "| fog | 20.0 | 40.0 |",
+        "| spatter | 50.0 | 60.0 |",
         "| thin ice | 0.0 | 1.0 |",
     ]
 

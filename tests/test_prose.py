@@ -11,6 +11,7 @@ from PIL import Image
 
 sys.path.append(str(ROOT / "benchmarks"))
 import corruptions  # noqa: E402
+import report  # noqa: E402
 from recipes import SEVERITY, calibration_error  # noqa: E402
 
 DIGITS = ROOT / "data" / "digits"
@@ -78,6 +79,7 @@ def test_numbers_in_the_readmes(definitions, saved):
             f"`make bench`: {WORDS[seeds]} seeds each",
             f"{len(MNIST['x_test']):,} test images",
             f"the test images with {kinds} kinds of faults",
+            f"kindred faults of all but {' and '.join(report.UNLIKE)}",
         ],
     )
     demand(
