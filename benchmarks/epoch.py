@@ -47,11 +47,7 @@ def main(**parameters):
     import tensorflow as tf
 
     model = names["robust"]
-    data = tf.data.Dataset.from_tensor_slices((names["x_train"], names["y_train"]))
-    data = data.shuffle(len(data)).batch(names["BATCH_SIZE"]).map(names["augment"]).prefetch(2)
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    data = data.with_options(options)
+    data = names["make_batches"](names["augment"])
     images, labels = next(iter(data))
     learn = tf.function(model.train_step)
     augment = tf.function(names["augment"])

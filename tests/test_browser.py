@@ -332,15 +332,13 @@ def test_in_jupyter(chromium, server, scripts, where):
         tab.locator(".jp-OutputArea").get_by_role("img", name="drawing pad").wait_for()
         assert not tab.locator(".pad").count()
         tab.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
-        tab.set_default_timeout(30_000)
         for _ in range(20):  # in the page's first moments the menu does nothing, or a dialog opens
             tab.keyboard.press("Escape")
             with suppress(TimeoutError):
-                tab.get_by_role("menuitem", name="Run", exact=True).click()
-                tab.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-                tab.locator(".pad").nth(1).wait_for()
+                for name in ("Run", "Run All Cells"):
+                    tab.get_by_role("menuitem", name=name, exact=True).click(timeout=30_000)
+                tab.locator(".pad").nth(1).wait_for(timeout=30_000)
                 break
-        tab.set_default_timeout(180_000)
         pad = Pad(tab, 1)
         pad.press("Clear")
         pad.draw(scripts.evaluate("DIGITS[5]"))
