@@ -21,6 +21,7 @@ NAMES = {
     "ours-control": "**this notebook**, Part II: falling rate",
     "ours": "**this notebook**, Part III: the same, augmented",
     "ours-long": "**this notebook**, long run",
+    "ours-validation": "**this notebook**, Part III, on validation images",
     "keras-example": "Keras's mnist_convnet",
     "pytorch-example": "PyTorch's mnist example",
     "train-mnist-fast": "train_mnist_fast",

@@ -119,6 +119,21 @@ def test_a_row_holds_what_it_promises(measured):
     assert (errors.min(axis=1) > worst).all(), "a corruption that helps is none"
 
 
+def test_settings_are_tried_on_the_images_that_the_notebook_holds_back(monkeypatch):
+    measured = []
+
+    def train(x, y, seed, epochs):
+        return lambda images: measured.append(images) or np.full((len(images), 10), 0.1), 1.0
+
+    monkeypatch.setitem(recipes.RECIPES, "ours-validation", (train, 1, {}))
+    monkeypatch.setattr(corruptions, "KINDS", corruptions.KINDS[:1])
+    row = recipes.measure("ours-validation", seed=1, epochs=1)
+    size = int(re.search(r"VALIDATION_SIZE = ([\d_]+)", recipes.NOTEBOOK.read_text())[1])
+    with np.load(ROOT / "data" / "mnist.npz") as mnist:
+        assert np.array_equal(measured[0], mnist["x_train"][-size:])
+        assert row["accuracy"] == np.mean(mnist["y_train"][-size:] == 0)  # all are read as 0
+
+
 def test_two_ray_nodes_give_the_same_rows_and_a_killed_worker_is_retried(
     torch_and_ray, sequential, tmp_path
 ):
