@@ -59,9 +59,11 @@ test: $(DEV_READY)  ## re-execute the notebook under nbval, comparing every outp
 	$(PY) -m ruff check --quiet
 	.venv/bin/oxfmt --check notebooks/pad/*.js >/dev/null
 	.venv/bin/oxlint --quiet --deny-warnings --allow no-unused-vars notebooks/pad
-	@rm -rf build/test && mkdir -p build/test/models && cp -R notebooks data build/test
+	$(PY) -m pip install --quiet --disable-pip-version-check --dry-run --no-index -r requirements.txt -r requirements-dev.txt
+	$(PY) -m deptry --no-ansi data tests tools benchmarks notebooks
+	@rm -rf build/test && $(PY) tests/lesson.py build/test >/dev/null
 	$(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --junitxml build/test/report.xml \
-		--nbval build/test/$(NOTEBOOK) tests $(ARGS)
+		--nbval build/test/$(NOTEBOOK) tests .ci/test_ci.py $(ARGS)
 
 lab: $(READY)  ## open the notebook in JupyterLab
 	$(PY) -m jupyter lab $(NOTEBOOK)

@@ -47,7 +47,7 @@ def main(**parameters):
     import tensorflow as tf
 
     model = names["robust"]
-    data = names["make_batches"](names["augment"])
+    data = names["make_batches"](1, names["augment"])
     images, labels = next(iter(data))
     learn = tf.function(model.train_step)
     augment = tf.function(names["augment"])

@@ -113,7 +113,7 @@ def random_forest(x, y, seed, epochs):
 
 # name: (what trains, epochs, parameters)
 RECIPES = {
-    "ours-1": (notebook, 1, {"training": "one-epoch", "FILTERS_2": 96}),
+    "ours-1": (notebook, 1, {"training": "one-epoch"}),
     "train-mnist-fast": (anchors.train_mnist_fast, 1, {}),
     "ours-part-1": (notebook, 3, {"training": "train-first"}),
     "ours-control": (notebook, 10, {"training": "train-plain"}),

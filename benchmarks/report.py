@@ -16,7 +16,7 @@ sys.path.append(str(ROOT / "tools"))
 from marks import write_between_marks  # noqa: E402
 
 NAMES = {
-    "ours-1": "**this notebook**, one epoch (exercise 6)",
+    "ours-1": "**this notebook**, one epoch (exercise 4)",
     "ours-part-1": "**this notebook**, Part I",
     "ours-control": "**this notebook**, Part II: falling rate",
     "ours": "**this notebook**, Part III: the same, augmented",

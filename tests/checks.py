@@ -1,59 +1,101 @@
 """What the lesson shows, computed once more: independently of its code, from MNIST's file and the
 trained networks.
 
-Each check takes the `State` that the lesson has reached (lesson.py), at the cell whose tag it is
-registered for. It raises AssertionError if the lesson's numbers, pictures or files are not what
-they claim to be.
+The checks run in the kernel of the notebook, after its last cell. Each raises AssertionError if
+numbers, pictures or files of the lesson are not what they claim to be.
 """
 
-import hashlib
 import json
 import re
-from functools import partial
+from functools import cache, partial
+from itertools import combinations
 from pathlib import Path
+from unittest import mock
 
+import IPython
 import keras
 import numpy as np
+import pandas as pd
+import record
 import tensorflow as tf
-from conftest import ROOT
-from lesson import PARAMETERS, TEST_IMAGES, TRAIN_IMAGES
 from matplotlib.colors import to_hex
 from PIL import Image
 from scipy import ndimage, stats
-from sklearn.metrics import confusion_matrix, log_loss
+from sklearn.metrics import confusion_matrix
 
+ROOT = Path("..").resolve()
+NAMES = IPython.get_ipython().user_ns
 MNIST = dict(np.load(ROOT / "data" / "mnist.npz"))
-HELD_BACK = PARAMETERS["VALIDATION_SIZE"]
-IMAGES = np.float32(MNIST["x_train"][:TRAIN_IMAGES, ..., np.newaxis]) / 255
-LABELS = MNIST["y_train"][:TRAIN_IMAGES]
+HELD_BACK = NAMES["VALIDATION_SIZE"]
+IMAGES = np.float32(MNIST["x_train"][..., np.newaxis]) / 255
+LABELS = MNIST["y_train"]
+TRAIN, TRAIN_LABELS = IMAGES[:-HELD_BACK], LABELS[:-HELD_BACK]
 VAL, VAL_LABELS = IMAGES[-HELD_BACK:], LABELS[-HELD_BACK:]
 EIGHT = VAL[VAL_LABELS == 8][:1]  # the digit that is followed through the layers
-TEST = np.float32(MNIST["x_test"][:TEST_IMAGES, ..., np.newaxis]) / 255
-TEST_LABELS = MNIST["y_test"][:TEST_IMAGES]
-DISPUTED = dict(zip([947, 1621, 1901, 2462, 2597, 3558, 5937, 6651, 6783, 9729], "9640303666"))
-DISPUTED |= {2654: "no digit", 3520: "no digit", 9679: "no digit"}
-DISPUTED |= {2130: "they differ", 8527: "they differ"}
-CHECKS = {}  # name: (the tag of the cell after which it holds, the check)
+TEST = np.float32(MNIST["x_test"][..., np.newaxis]) / 255
+TEST_LABELS = MNIST["y_test"]
+# What most of five people saw in these test images instead of the label.
+VOTES = {947: "5 of 5: 9", 1621: "3 of 5: 6", 1901: "3 of 5: 4", 2130: "2 of 5: 9"}
+VOTES |= {2462: "4 of 5: 0", 2597: "4 of 5: 3", 3558: "4 of 5: 0", 5937: "3 of 5: 3"}
+VOTES |= {6651: "5 of 5: 6", 6783: "3 of 5: 6", 8527: "2 of 5: 9", 9729: "3 of 5: 6"}
+VOTES |= dict.fromkeys([2654, 3520, 9679], "3 of 5: neither")
+CHECKS = {}  # by name
 
 
-def after(tag):
-    """Register a check for the state after the cell that carries ``tag``."""
+def check(function):
+    """Register a check."""
+    CHECKS[function.__name__] = function
+    return function
 
-    def register(check):
-        CHECKS[check.__name__] = tag, check
-        return check
 
-    return register
+class Asked(dict):
+    """A dict that remembers which of its keys were asked for."""
+
+    def __init__(self, items):
+        super().__init__(items)
+        self.asked = set()
+
+    def __getitem__(self, key):
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+
+class State:
+    """The end of the lesson: its names, and by each cell's tag what it printed, drew and fitted."""
+
+    def __init__(self):
+        self.names, self.fits = dict(NAMES), record.FITS
+        self.printed, self.figures = Asked(record.PRINTED), Asked(record.FIGURES)
+        tables = {tag: values[-1] for tag, values in record.VALUES.items()}
+        self.tables = Asked({t: v for t, v in tables.items() if isinstance(v, pd.DataFrame)})
+
+    def __getattr__(self, name):
+        try:
+            return self.names[name]
+        except KeyError:
+            raise AttributeError(f"the lesson has no {name}") from None
+
+
+ANSWERS = {}  # of networks to images, by their ids; both are kept, so that the ids stay theirs
 
 
 def ask(network, images):
     """Return the probabilities (n, 10) that ``network`` gives ``images`` (n, 28, 28, 1)."""
-    return network.predict(images, batch_size=1_000, verbose=0)
+    key = id(network), id(images)
+    if key not in ANSWERS:
+        answers = network.predict(images, batch_size=1_000, verbose=0)
+        ANSWERS[key] = answers, network, images
+    return ANSWERS[key][0]
 
 
 def read(network, images):
     """Return the digits (n,) that ``network`` reads in ``images`` (n, 28, 28, 1)."""
     return ask(network, images).argmax(axis=1)
+
+
+def loss_of(probabilities, labels):
+    """Return the cross-entropy of ``probabilities`` (n, 10) for the digits ``labels`` (n,)."""
+    return -np.mean(np.log(probabilities[np.arange(len(labels)), labels]))
 
 
 def tested(network):
@@ -65,31 +107,39 @@ def tested(network):
     return probabilities, predicted, probabilities.max(axis=1), predicted != TEST_LABELS
 
 
-def same_weights(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights()))
+def same(one, other):
+    """Return whether the weights ``one`` of a network, a list of arrays, are those of ``other``."""
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+WORDS = dict(
+    zip("two three four five six seven eight nine ten eleven twelve".split(), range(2, 13))
+)
+WORDS |= {"twenty": 20, "thirty": 30}
+NUMBER = re.compile(rf"\d+(?:\.\d+)?|\b(?:{'|'.join(WORDS)})\b", re.IGNORECASE)
 
 
 def numbers(text):
-    """Return the numbers in ``text``, without thousands separators, as floats."""
-    return [
-        float(number) for number in re.findall(r"\d+(?:\.\d+)?", re.sub(r",(?=\d{3})", "", text))
-    ]
+    """Return the numbers in ``text``, in words also, without thousands separators, as floats."""
+    found = NUMBER.findall(re.sub(r",(?=\d{3})", "", text))
+    return [float(WORDS.get(number.lower(), number)) for number in found]
 
 
 def agree(told, expected, what, atol=0.006):
     """Raise unless the numbers ``told`` are as ``expected``, and say ``what`` they are."""
-    same = np.shape(told) == np.shape(expected) and np.allclose(told, expected, rtol=0, atol=atol)
-    assert same, f"{what} {expected}, not {told}"
+    alike = np.shape(told) == np.shape(expected) and np.allclose(told, expected, rtol=0, atol=atol)
+    assert alike, f"{what} {expected}, not {told}"
 
 
 def check_pictures(figure, pictures, names):
-    """Raise unless ``figure`` shows ``pictures`` in order, each below its name."""
-    assert len(figure.axes) == len(pictures), f"{len(figure.axes)} pictures, not {len(pictures)}"
-    for ax, picture, name in zip(figure.axes, pictures, names, strict=True):
+    """Raise unless ``figure`` shows ``pictures`` in order, each above its name."""
+    axes = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
+    assert len(axes) == len(pictures), f"{len(axes)} pictures, not {len(pictures)}"
+    for ax, picture, name in zip(axes, pictures, names, strict=True):
         shown, picture = np.float64(ax.images[0].get_array()), np.squeeze(picture)
-        same = shown.shape == picture.shape and np.allclose(shown, picture, atol=1e-5)
-        assert same, f"below {name!r} is another picture"
-        assert ax.get_title() == str(name), f"{ax.get_title()!r} stands above {name!r}"
+        alike = shown.shape == picture.shape and np.allclose(shown, picture, atol=1e-5)
+        assert alike, f"above {name!r} is another picture"
+        assert ax.get_xlabel() == str(name), f"{ax.get_xlabel()!r}, not {name!r}"
 
 
 def check_alternative(metadata, *expected):
@@ -98,57 +148,48 @@ def check_alternative(metadata, *expected):
     assert numbers(alt)[: len(expected)] == list(expected), f"{alt!r} should say {expected}"
 
 
-def check_losses(figure, networks):
-    """Raise unless ``figure`` shows both losses of each of ``networks``, a dict by name."""
-    shown = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
-    expected = {}
-    for name, network in networks.items():
-        expected[f"{name}, training images"] = network.history.history["loss"]
-        expected[f"{name}, validation images"] = network.history.history["val_loss"]
-    assert shown.keys() == expected.keys(), f"the lines are called {list(shown)}"
-    for label, losses in expected.items():
-        assert np.allclose(shown[label], losses), f"the line {label!r} shows other losses"
+@cache
+def moved(pixels):
+    return ndimage.shift(VAL, (0, pixels, pixels, 0), order=0, mode="grid-wrap")
 
 
-def moved(images, pixels):
-    return ndimage.shift(images, (0, pixels, pixels, 0), order=0, mode="grid-wrap")
-
-
-def check_gallery(figure, indices, images, predicted, labels):
-    """Raise unless ``figure`` shows ``images`` at ``indices`` in order, with marks and frames as
-    ``predicted`` deserves.
+def check_gallery(figure, indices, images, predicted, labels, notes=None):
+    """Raise unless ``figure`` shows ``images`` at ``indices`` in order, with marks, frames and
+    ``notes`` as ``predicted`` deserves.
     """
     shown = len(figure.axes)
     assert shown == len(indices), f"{shown} digits are shown instead of {len(indices)}"
-    for ax, i in zip(figure.axes, indices):
-        same = np.array_equal(ax.images[0].get_array(), images[i].squeeze())
-        assert same, f"digit {i} is not where it should be"
-        wrong, title = predicted[i] != labels[i], ax.get_title()
+    for n, (ax, i) in enumerate(zip(figure.axes, indices)):
+        alike = np.array_equal(ax.images[0].get_array(), images[i].squeeze())
+        assert alike, f"digit {i} is not where it should be"
+        wrong, told = predicted[i] != labels[i], ax.get_xlabel()
         words = f"{'✗' if wrong else '✓'} {predicted[i]}, true {labels[i]}"
-        assert title == words, f"the words above digit {i} are wrong: {title}"
+        words += f"\n{notes[n]}" if notes else ""
+        assert told == words, f"the words below digit {i} are {told!r}, not {words!r}"
         frame, color = ax.spines["top"], "#D55E00" if wrong else "#0072B2"
         assert (frame.get_linewidth() > 1) == wrong, f"the frame of digit {i} is wrong"
-        colors = {to_hex(frame.get_edgecolor()).upper(), to_hex(ax.title.get_color()).upper()}
+        colors = {to_hex(frame.get_edgecolor()).upper(), to_hex(ax.xaxis.label.get_color()).upper()}
         assert colors == {color}, f"the colour of digit {i} is wrong"
 
 
 # --- Part I ---------------------------------------------------------------------------------------
 
 
-@after("first-images")
-def the_first_images_stand_below_their_labels(s):
+@check
+def the_first_images_stand_above_their_labels(s):
     [(figure, _)] = s.figures["first-images"]
     check_pictures(figure, MNIST["x_train"][:30], MNIST["y_train"][:30])
+    assert numbers(figure.get_suptitle()) == [30]
 
 
-@after("split")
+@check
 def the_images_are_mnist_and_scaled(s):
-    for name, part in {"train": slice(None, -HELD_BACK), "val": slice(-HELD_BACK, None)}.items():
-        images, labels = s.names[f"x_{name}"], s.names[f"y_{name}"]
-        same = images.shape == IMAGES[part].shape and np.allclose(images, IMAGES[part], atol=1e-6)
-        assert same, f"x_{name} is not MNIST's training images {part}, divided by 255"
-        one_hot = np.eye(10)[LABELS[part]]
-        assert np.array_equal(labels, one_hot), f"a one-hot label of x_{name} is not its image's"
+    for name, images, labels in [("train", TRAIN, TRAIN_LABELS), ("val", VAL, VAL_LABELS)]:
+        shown, one_hot = s.names[f"x_{name}"], s.names[f"y_{name}"]
+        alike = shown.shape == images.shape and np.allclose(shown, images, atol=1e-6)
+        assert alike, f"x_{name} is not its part of MNIST's training images, divided by 255"
+        alike = np.array_equal(one_hot, np.eye(10)[labels])
+        assert alike, f"a one-hot label of x_{name} is not its image's"
     assert np.array_equal(s.val_labels, VAL_LABELS)
 
 
@@ -166,593 +207,819 @@ def has_the_eight_layers(network):
     assert kernels == [(5, 5), (3, 3)], f"the filters are of {kernels}, not 5x5 and 3x3"
 
 
-@after("model")
-def the_network_has_the_eight_layers(s, network="model"):
-    has_the_eight_layers(s.names[network])
-    filters = [layer.filters for layer in s.names[network].layers if hasattr(layer, "filters")]
+@check
+def the_network_has_the_eight_layers(s):
+    has_the_eight_layers(s.model)
+    filters = [layer.filters for layer in s.model.layers if hasattr(layer, "filters")]
     assert filters == [s.FILTERS_1, s.FILTERS_2], "the filters are not those of the settings"
 
 
-def compiled_as_promised(network):
-    optimizer, loss = type(network.optimizer).__name__, network.get_compile_config()["loss"]
-    assert optimizer == "Adam", f"the optimizer is {optimizer}, not Adam"
-    assert loss == "categorical_crossentropy", f"the loss is {loss}, not categorical_crossentropy"
+def compiled_as_promised(fit):
+    assert fit.optimizer == "Adam", f"the optimizer is {fit.optimizer}, not Adam"
+    told = f"the loss is {fit.loss}, not categorical_crossentropy"
+    assert fit.loss == "categorical_crossentropy", told
 
 
 def validated_on_plain_images(options):
     images, labels = options["validation_data"]
-    plain = np.allclose(images, VAL, atol=1e-6)
+    plain = np.array_equal(labels.argmax(axis=1), VAL_LABELS) and np.allclose(images, VAL)
     assert plain, "`fit` does not validate on the plain validation images"
-    assert np.array_equal(labels.argmax(axis=1), VAL_LABELS), "`fit` validates with other labels"
 
 
 def trained_as_in_part_one(s, fit):
-    compiled_as_promised(fit.network)
-    plain = np.allclose(fit.data, IMAGES[:-HELD_BACK], atol=1e-6)
-    assert plain and len(fit.labels) == len(fit.data), "not the training images"
+    compiled_as_promised(fit)
+    assert fit.config == s.fits["train-first"][0].config, "the optimizer has other options"
+    assert len(fit.data) == len(fit.labels) == len(TRAIN), "not as many images"
     told = fit.options["batch_size"], fit.options["epochs"]
-    assert told == (s.BATCH_SIZE, min(3, s.EPOCHS)), f"batch size and epochs are {told}"
+    assert told == (s.BATCH_SIZE, 3), f"batch size and epochs are {told}"
+    assert fit.options.get("shuffle", True), "the images are not shuffled"
 
 
-@after("train-first")
-def part_one_trains_plainly(s):
-    [fit] = s.fits["train-first"]
-    assert fit.network is s.model
-    trained_as_in_part_one(s, fit)
-    validated_on_plain_images(fit.options)
+@check
+def part_one_and_the_simple_networks_train_alike(s):
+    fits = s.fits["train-first"] + s.fits["baselines"]
+    for fit, network in zip(fits, (s.model, s.softmax_alone, s.dense), strict=True):
+        assert fit.network is network
+        trained_as_in_part_one(s, fit)
+        plain = np.allclose(fit.data, TRAIN) and np.array_equal(
+            fit.labels, np.eye(10)[TRAIN_LABELS]
+        )
+        assert plain, "they are not trained on the training images"
+    validated_on_plain_images(fits[0].options)
 
 
-@after("train-first")
+@check
 def before_training_it_guesses(s):
-    loss, accuracy = numbers(s.printed["train-first"].splitlines()[0])
-    guesses = abs(loss - np.log(10)) < 0.3 and accuracy < 40
-    assert guesses, "before training the network should guess"
+    [fit] = s.fits["train-first"]
+    if not hasattr(fit, "untrained"):  # kept, because it is asked again and again
+        fit.untrained = keras.models.clone_model(s.model)
+        fit.untrained.set_weights(fit.initial)
+    probabilities = ask(fit.untrained, VAL)
+    right = 100 * np.mean(probabilities.argmax(axis=1) == VAL_LABELS)
+    told = numbers(s.printed["train-first"].splitlines()[0])
+    agree(told[:1], [loss_of(probabilities, VAL_LABELS)], "before training the loss is")
+    agree(told[1:], [right], "before training the accuracy is", 0.06)
+    # Seen with ten seeds: 2.30 to 2.31. The text says 2.30.
+    assert abs(told[0] - np.log(10)) < 0.05, "before training each digit should get about a tenth"
 
 
-@after("picture")
+@check
+def keras_prints_the_history(s):
+    for tag in ["train-first", "train-plain", "train-augmented"]:
+        [fit] = s.fits[tag]
+        lines = [line for line in s.printed[tag].splitlines() if "step - " in line]
+        assert len(lines) == fit.options["epochs"], f"{tag}: {len(lines)} epochs are printed"
+        steps = -(-len(TRAIN) // s.BATCH_SIZE)
+        for epoch, line in enumerate(lines):
+            counts, told = line.split(" - ")[0], line.split("step - ")[1]
+            assert counts == f"{steps}/{steps}", f"{counts} batches"
+            expected = [f"{name}: {fit.history[name][epoch]:.4f}" for name in sorted(fit.history)]
+            assert told == " - ".join(expected), f"{tag}, epoch {epoch + 1}: not {told}"
+
+
+@check
+def two_answers_are_shown_in_full(s):
+    answers = ask(s.model, VAL)
+    mistakes = np.flatnonzero(answers.argmax(axis=1) != VAL_LABELS)
+    assert np.array_equal(s.val_mistakes, mistakes), "not the validation mistakes"
+    first, *lines = s.printed["first-mistakes"].splitlines()
+    assert numbers(first) == [len(mistakes), HELD_BACK]
+    expected = []
+    for number in (0, mistakes[0]):
+        expected += [VAL_LABELS[number], *answers[number]]
+    agree(
+        numbers(" ".join(lines)),
+        expected,
+        "the first image's and the first mistake's answers:",
+        0.0011,
+    )
+
+
+@check
+def the_mistakes_share_of_the_loss_is_right(s):
+    answers = ask(s.model, VAL)
+    losses = -np.log(answers[np.arange(HELD_BACK), VAL_LABELS])
+    wrong = answers.argmax(axis=1) != VAL_LABELS
+    mean, middle, share = numbers(s.printed["loss-shares"])
+    agree([mean], [losses.mean()], "the mean loss is", 0.0006)
+    agree([middle], [np.median(losses)], "half of the images are below", 0.000006)
+    agree([share], [100 * losses[wrong].sum() / losses.sum()], "the mistakes make of it", 0.51)
+
+
+@check
 def the_gallery_highlights_the_validation_mistakes(s):
     predicted = read(s.model, VAL)
-    mistakes = np.flatnonzero(predicted != VAL_LABELS)
-    assert np.array_equal(s.val_mistakes, mistakes), "not the validation mistakes"
-    assert numbers(s.printed["first-mistakes"]) == [len(mistakes), HELD_BACK]
-    [(figure, metadata)] = s.figures["picture"]
+    [(figure, _)] = s.figures["picture"]
     wrong = [i for i in s.sample if predicted[i] != VAL_LABELS[i]]
-    assert len(set(s.sample)) == 24 and len(wrong) == min(6, len(mistakes))
+    assert wrong and len(set(s.sample)) == len(wrong) + 18
     check_gallery(figure, s.sample, VAL, predicted, VAL_LABELS)
-    assert numbers(figure.get_suptitle()) == [24 - len(wrong), len(wrong)], "the title's counts"
-    check_alternative(metadata, 24 - len(wrong), len(wrong))
+    assert numbers(figure.get_suptitle()) == [18, len(wrong)], "the title's counts"
 
 
-@after("save-first")
+@check
 def the_saved_file_is_part_ones_network(s):
     loaded = keras.models.load_model(Path(s.MODELS, "part_1.keras"))
-    assert same_weights(loaded, s.model), "another network was saved"
-    said = s.printed["save-first"].strip()
-    assert said == f"loaded again, it reads all {HELD_BACK} validation images as before: True", said
+    assert same(loaded.get_weights(), s.model.get_weights()), "another network was saved"
+    said = f"loaded again, it answers all {HELD_BACK:,} validation images as before: True"
+    assert s.printed["save-first"].strip() == said, said
 
 
 # --- Part II --------------------------------------------------------------------------------------
 
 
-@after("step")
+@check
 def the_steps_go_downhill(s):
-    told = [numbers(line) for line in s.printed["step"].splitlines()]
     network = keras.models.clone_model(s.model)
-    images, labels = IMAGES[: s.BATCH_SIZE], np.eye(10)[MNIST["y_train"][: s.BATCH_SIZE]]
+    images, labels = TRAIN[: s.BATCH_SIZE], np.eye(10)[TRAIN_LABELS[: s.BATCH_SIZE]]
 
-    def loss_of():
+    def batch_loss():
         return -tf.reduce_mean(tf.math.log(tf.reduce_sum(network(images) * labels, axis=1)))
 
     network.set_weights(s.start)
     with tf.GradientTape() as tape:
-        loss = loss_of()
+        loss = batch_loss()
     slopes = tape.gradient(loss, network.trainable_weights)
-    assert [rate for rate, _ in told] == [0, 0.01, 0.1, 1, 10]
-    losses = [loss for _, loss in told]
-    assert losses[0] > losses[1] > losses[2] > losses[3], "the steps do not go downhill"
-    assert losses[4] > losses[0], "no step goes too far, as the text says"
-    for rate, loss in told:
+    weight, slope = s.start[0][2, 2, 0, -1], float(slopes[0][2, 2, 0, -1])
+    told = [float(n) for n in re.findall(r"-?\d+\.\d+", s.printed["gradient"])]
+    agree(told, [weight, slope, weight - slope], "the weight, its slope, and its new value:", 6e-5)
+    assert numbers(s.printed["gradient"])[2] == 1, "the rate of the step"
+    lines = [numbers(line) for line in s.printed["step"].splitlines()]
+    assert [rate for rate, _ in lines] == [0, 0.01, 0.1, 1, 10]
+    for rate, loss in lines:
         network.set_weights([w - rate * slope for w, slope in zip(s.start, slopes)])
-        assert abs(loss - float(loss_of())) < 0.002 * max(1, loss), f"the loss after a step {rate}"
+        agree([loss], [float(batch_loss())], f"the loss after a step of rate {rate}", 0.002 * loss)
+    losses = [loss for _, loss in lines]
+    # Seen with five seeds: 2.3 falls to 2.2 or less with rate 1, and rises to 5 or more with 10.
+    assert losses[0] > losses[1] > losses[2] > losses[3] < losses[4], "not longer, until too long"
 
 
-@after("compared")
-def the_networks_are_compared_fairly(s):
-    for fit in s.fits["baselines"]:
-        trained_as_in_part_one(s, fit)
+@check
+def the_simple_networks_are_compared(s):
     kinds = [[type(layer).__name__ for layer in net.layers] for net in (s.softmax_alone, s.dense)]
     assert kinds == [["Flatten", "Dense"], ["Flatten", "Dense", "Dense"]], kinds
-    units = s.dense.layers[1].units
-    assert units == 512, f"the dense network has {units} neurons, not 512"
+    compared = s.tables["compared"]
     networks = {"softmax alone": s.softmax_alone, "dense": s.dense, "CNN": s.model}
-    assert list(s.compared.index) == list(networks)
-    assert list(s.compared)[1:] == [f"moved by {pixels}" for pixels in (0, 2, 3, 4)]
+    assert list(compared.index) == list(networks)
+    assert list(compared) == ["parameters"] + [f"moved by {pixels}" for pixels in (0, 2, 3, 4)]
     for name, network in networks.items():
-        row = s.compared.loc[name]
-        count = sum(weights.size for weights in network.get_weights())
-        assert row["parameters"] == f"{count:,}", f"{name} has {count:,} parameters"
+        expected = [f"{sum(weights.size for weights in network.get_weights()):,}"]
         for pixels in (0, 2, 3, 4):
-            share = 100 * np.mean(read(network, moved(VAL, pixels)) == VAL_LABELS)
-            told = numbers(row[f"moved by {pixels}"])[0]
-            assert abs(told - share) < 0.06, f"{name}, moved by {pixels}: {share}, not {told}"
-    assert s.model.layers[0].count_params() == 26 * s.FILTERS_1
+            expected.append(f"{np.mean(read(network, moved(pixels)) == VAL_LABELS):.1%}")
+        assert list(compared.loc[name]) == expected, f"{name}: {expected}"
 
 
-@after("templates")
-def the_templates_are_the_weights(s):
-    weights = s.softmax_alone.get_weights()[0]
-    [(figure, _)] = s.figures["templates"]
-    check_pictures(figure, [weights[:, n].reshape(28, 28) for n in range(10)], range(10))
-    colors = [figure.axes[0].images[0].to_rgba(np.array([value]))[0] for value in (-0.5, 0.5)]
-    assert colors[0][0] > colors[0][2] and colors[1][2] > colors[1][0], "blue is to speak for it"
+@check
+def the_misread_digits_are_counted(s):
+    expected = np.bincount(read(s.softmax_alone, moved(4)), minlength=10)
+    assert numbers(s.printed["misread"]) == list(expected), expected
 
 
-@after("by-hand")
+def check_numbers_in(ax, values):
+    """Raise unless the numbers written into ``ax`` are ``values`` (rows, columns)."""
+    told = {
+        (int(y), int(x)): text.get_text() for text in ax.texts for x, y in [text.get_position()]
+    }
+    assert told == {place: f"{value:.2g}" for place, value in np.ndenumerate(values)}
+
+
+@check
 def the_response_by_hand_is_a_convolution(s):
-    response = ndimage.correlate(EIGHT[0, :, :, 0], np.float32(s.edge), mode="constant")[2:-2, 2:-2]
-    [(figure, _)] = s.figures["by-hand"]
-    pictures = [EIGHT[0], s.edge, np.maximum(response, 0)]
-    check_pictures(figure, pictures, ["a digit", "a filter", "its response"])
+    edge = np.array([[-1.0, -1, 0, 1, 1]] * 5)
+    sums = ndimage.correlate(np.float64(EIGHT[0, :, :, 0]), edge, mode="constant")[2:-2, 2:-2]
+    squares = [EIGHT[0], EIGHT[0, 15:20, 8:13, 0], edge, np.maximum(sums, 0)]
+    [(figure, metadata)] = s.figures["by-hand"]
+    check_pictures(figure, squares, ["a digit", "5x5 pixels of it", "a filter", "its responses"])
+    for ax, square in zip(figure.axes[1:3], squares[1:3]):
+        check_numbers_in(ax, square)
+    for ax, size in zip(figure.axes[::3], (5, 1)):
+        frames = [(frame.get_xy(), frame.get_width(), frame.get_height()) for frame in ax.patches]
+        assert frames == [((7.5, 14.5), size, size)], f"the frame is {frames}"
+    told = [float(n) for n in re.findall(r"-?\d+\.\d+", figure.get_suptitle())]
+    agree(told, [sums[15, 8]], "the pixels in the frame add up to", 0.06)
+    check_alternative(metadata, 25)
 
 
-@after("filters")
-def the_responses_are_those_of_the_filters(s):
-    weights, biases = s.model.layers[0].get_weights()
-    pictures, names = [], []
-    for n in range(s.FILTERS_1):
-        kernel = weights[:, :, 0, n]
-        response = ndimage.correlate(EIGHT[0, :, :, 0], kernel, mode="constant")[2:-2, 2:-2]
-        pictures += [kernel, np.maximum(response + biases[n], 0)]
-        names += [f"filter {n}", ""]
-    check_pictures(s.figures["filters"][0][0], pictures, names)
-
-
-@after("layers")
-def the_most_active_channels_are_shown(s):
-    [(figure, _)] = s.figures["layers"]
-    pictures, names, output = [], [], EIGHT
-    for layer in s.model.layers[:4]:
-        output = layer(output).numpy() if hasattr(output, "numpy") else layer(output)
-        response = np.asarray(output)[0] / np.max(output)
-        order = sorted(range(response.shape[2]), key=lambda n: -response[:, :, n].sum())
-        pictures += [response[:, :, n] for n in order[:6]]
-        names += [f"{layer.name.split('_')[0]} {len(response)}x{len(response)}"] + [""] * 5
+@check
+def the_filters_stand_after_their_start(s):
+    [fit], weights = s.fits["train-first"], s.model.layers[0].get_weights()[0]
+    pictures = [w[:, :, 0, n] for n in range(s.FILTERS_1) for w in (fit.initial[0], weights)]
+    names = [f"{when} {n}" for n in range(s.FILTERS_1) for when in ("start", "end")]
+    [(figure, _)] = s.figures["filters"]
     check_pictures(figure, pictures, names)
-    assert numbers(figure.get_suptitle()) == [len(response), len(response)]
+    for ax in figure.axes[: len(names)]:
+        low, high = ax.images[0].get_clim()
+        assert -low == high == np.abs(pictures).max(), "the scale is not the same for all"
+        left, right = ax.images[0].to_rgba(np.array([low, high]))
+        assert left[0] > left[2] and right[2] > right[0], "blue is to raise the response"
+
+
+@check
+def the_responses_of_a_digit_and_the_moved_digit(s):
+    pair = np.concatenate([EIGHT, np.roll(EIGHT, (4, 4), axis=(1, 2))])
+    pictures, output = [pair[..., 0]], pair
+    for layer in s.model.layers[:4]:
+        output = np.asarray(layer(output))
+        pictures.append(output[..., output[0].sum(axis=(0, 1)).argmax()])
+    expected = [square[n] / square.max() for n in (0, 1) for square in pictures]
+    sizes = [f"{kind}\n{n}x{n}" for kind, n in zip(["convolution", "pooled"] * 2, (24, 12, 10, 5))]
+    [(figure, metadata)] = s.figures["layers"]
+    check_alternative(metadata, 4)
+    check_pictures(figure, expected, ["a digit", *sizes, "moved by 4", *sizes])
+    assert numbers(figure.get_suptitle()) == [4], "the title says another distance"
 
 
 def trained_longer(s, tag, network):
     """Raise unless the cell ``tag`` trains ``network`` anew as the text says; return its fit."""
     [fit] = s.fits[tag]
-    assert network is not s.model, "training goes on with Part I's weights"
-    assert fit.network is network, "another network is trained"
+    assert network is not s.model and fit.network is network, "another network is trained"
     has_the_eight_layers(network)
-    compiled_as_promised(network)
+    compiled_as_promised(fit)
     validated_on_plain_images(fit.options)
-    assert not same_weights(fit, s.model), "training goes on with Part I's weights"
+    assert same(fit.initial, s.fits["train-first"][0].initial), "another start than Part I's"
     assert fit.options["epochs"] == s.EPOCHS, f"it trains for {fit.options['epochs']} epochs"
-    steps = s.EPOCHS * len(fit.data)
-    assert len(fit.data) == -(-len(IMAGES[:-HELD_BACK]) // s.BATCH_SIZE), "a batch is left out"
+    steps, in_each = len(fit.data), -(-len(TRAIN) // s.BATCH_SIZE)
+    assert steps == s.EPOCHS * in_each, "a batch is left out"
+    assert fit.options["steps_per_epoch"] == in_each, "an epoch has another number of steps"
     rates = [float(fit.rate(step)) for step in (0, steps / 2, steps)]
     agree(rates, [0.0025, 0.00125, 0], "the learning rates are to be", 1e-6)
     return fit
 
 
-@after("train-plain")
-def the_control_is_trained_on_plain_images(s):
-    fit = trained_longer(s, "train-plain", s.plain)
-    images, labels = fit.epochs[0][0]
-    for image, label in zip(images[:3], labels[:3]):
-        places = np.flatnonzero((IMAGES[:-HELD_BACK] == image).all(axis=(1, 2, 3)))
-        assert len(places) == 1, "the control's images are not MNIST's training images"
-        assert label[LABELS[places[0]]] == 1, "labels and images do not belong together"
+def keys(images):
+    """Return a number for each of ``images`` (n, 28, 28, 1): the same for the same image alone."""
+    pattern = np.random.default_rng(0).normal(size=28 * 28)
+    return np.float64(images.reshape(-1, 28 * 28)) @ pattern
 
 
-@after("curves")
-def the_curves_are_the_history(s):
-    [(figure, _)] = s.figures["curves"]
-    check_losses(figure, {"plain": s.plain})
-    lowest = 1 + np.argmin(s.plain.history.history["val_loss"])
-    told = numbers(figure.axes[0].get_title())
-    assert told == [lowest, s.EPOCHS], f"the loss is lowest after epoch {lowest}, not {told[0]}"
+def seen(fit):
+    """Return what two epochs of ``fit``, or its only one, give to the network: of each its images'
+    keys (n,), which tell them apart, and their labels (n,).
+
+    The first batches stay in ``fit.batches``. Taking them again would give another order.
+    """
+    if not hasattr(fit, "batches"):
+        steps = fit.options["steps_per_epoch"]
+        fit.batches, epochs = [], [[], []]
+        for n, (images, labels) in enumerate(fit.data.take(2 * steps).as_numpy_iterator()):
+            epochs[n // steps].append((keys(images), labels.argmax(axis=1)))
+            if n < 8:
+                fit.batches.append((images, labels))
+        fit.seen = [[np.concatenate(parts) for parts in zip(*epoch)] for epoch in epochs if epoch]
+    return fit.seen
 
 
-@after("overfitting")
+@check
+def the_control_is_trained_as_the_text_says(s):
+    trained_longer(s, "train-plain", s.plain)
+
+
+@check
+def the_control_sees_each_training_image_once_an_epoch(s):
+    [fit] = s.fits["train-plain"]
+    expected = np.argsort(keys(TRAIN))
+    for shown, labels in seen(fit):
+        order = np.argsort(shown)
+        alike = len(shown) == len(TRAIN) and np.allclose(
+            shown[order], keys(TRAIN)[expected], atol=1e-4
+        )
+        assert alike, "the control's images are not the training images, each once"
+        alike = np.array_equal(labels[order], TRAIN_LABELS[expected])
+        assert alike, "labels and images do not belong together"
+
+
+@check
+def the_images_are_shuffled_over_the_whole_epoch(s):
+    """An image that may come at any time comes, on average, a third of the epoch from its place."""
+    order = np.argsort(keys(TRAIN))
+    for shown, _ in seen(s.fits["train-plain"][0]):
+        places = order[np.searchsorted(keys(TRAIN)[order], shown + 1e-6) - 1]
+        distance = np.mean(np.abs(places - np.arange(len(shown)))) / len(shown)
+        assert distance > 0.3, f"images move by {distance:.0%} of an epoch when shuffled"
+
+
+@check
+def five_hundred_images_are_learned_by_heart(s):
+    [fit] = s.fits["train-few"]
+    assert fit.network is s.few
+    trained_as_in_part_one(s, fit)
+    assert same(fit.initial, s.fits["train-first"][0].initial), "another start than Part I's"
+    repeated = np.arange(len(TRAIN)) % 500
+    alike = np.allclose(fit.data, TRAIN[repeated]) and np.array_equal(
+        fit.labels.argmax(axis=1), TRAIN_LABELS[repeated]
+    )
+    assert alike, "it is not trained on 500 images, again and again"
+
+
+@check
 def overfitting_is_measured_on_both_parts(s):
-    for part, x, labels in [
-        ("training", IMAGES[:-HELD_BACK], LABELS[:-HELD_BACK]),
-        ("validation", VAL, VAL_LABELS),
-    ]:
-        for row, network in zip(s.measured.index, (s.model, s.plain), strict=True):
-            probabilities = ask(network, x)
-            share = np.mean(probabilities.argmax(axis=1) == labels)
-            expected = [log_loss(labels, probabilities), 100 * share]
-            told = [s.measured[f"{part} {measure}"][row] for measure in ("loss", "accuracy")]
-            told = [numbers(text)[0] for text in told]
-            agree(told, expected, f"{row}, {part}:")
+    networks = {"500 images": s.few, "Part I": s.model, "longer": s.plain, "augmented": s.robust}
+    for tag, rows in [("overfitting", 3), ("both-losses", 4)]:
+        table = s.tables[tag]
+        assert list(table) == ["training loss", "validation loss", "validation accuracy"]
+        assert list(table.index) == list(networks)[:rows], list(table.index)
+        for row in table.index:
+            count = 500 if row == "500 images" else len(TRAIN)
+            if (row, "own") not in ANSWERS:
+                ANSWERS[row, "own"] = networks[row].predict(
+                    TRAIN[:count], batch_size=1_000, verbose=0
+                )
+            expected = [loss_of(ANSWERS[row, "own"], TRAIN_LABELS[:count])]
+            answers = ask(networks[row], VAL)
+            expected += [loss_of(answers, VAL_LABELS)]
+            told = [float(text) for text in table.loc[row, ["training loss", "validation loss"]]]
+            agree(told, expected, f"{row}: the losses are", 0.0006)
+            right = f"{np.mean(answers.argmax(axis=1) == VAL_LABELS):.2%}"
+            assert table.loc[row, "validation accuracy"] == right, f"{row}: {right}"
 
 
 # --- Part III -------------------------------------------------------------------------------------
 
 
-@after("others")
-def other_pictures_are_validation_digits(s):
-    crossed, cut, ringed = VAL.copy(), VAL.copy(), VAL.copy()
-    crossed[:, 14:16], cut[:, 19:] = 1, 0
+@check
+def the_kinds_are_made_from_validation_digits(s):
     y, x = np.mgrid[:28, :28]
-    ringed[:, np.abs(np.sqrt((y - 13.5) ** 2 + (x - 13.5) ** 2) - 13) < 0.8] = 1
-    exact = {
-        "unchanged": VAL,
-        "moved": moved(VAL, 3),
-        "faint": 0.3 * VAL,
-        "grey paper": (VAL + 1) / 2,
-        "black on white": 1 - VAL,
-        "crossed out": crossed,
-        "ringed*": ringed,
-        "cut off*": cut,
-    }
+    crossed, cut, ringed, gaps = (VAL.copy() for _ in range(4))
+    crossed[:, 14:16], cut[:, 19:], gaps[:, 2::4] = 1, 0, 0
+    ringed[:, np.abs(np.hypot(y - 13.5, x - 13.5) - 13) < 0.8] = 1
+    wavy = VAL.copy()
+    for row in range(28):
+        aside = round(3 * np.sin(2 * np.pi * row / 28))
+        wavy[:, row] = VAL[:, row, (np.arange(28) - aside) % 28]
+    neighbour = VAL.copy()
+    others = VAL[np.arange(HELD_BACK) - 1][:, :, 18:]  # the right part of the image before
+    neighbour[:, :, :10] = np.maximum(VAL[:, :, :10], others)
+    exact = {"unchanged": VAL, "moved": moved(3), "grey paper": (VAL + 1) / 2}
+    exact |= {"black on white": 1 - VAL, "crossed out": crossed, "ringed*": ringed}
+    exact |= {"cut off*": cut, "gaps*": gaps, "wavy*": wavy, "neighbour*": neighbour}
     outside = {"order": 1, "mode": "grid-constant"}  # black around the picture
-    warped = {
-        "turned": ndimage.rotate(VAL, 360 * 0.07, axes=(2, 1), reshape=False, **outside),
-        # One and a half times as much of it, about the centre, which is place 13.5.
-        "small": ndimage.affine_transform(VAL, [1, 1.5, 1.5, 1], [0, -6.75, -6.75, 0], **outside),
-    }
-    for name, images in (exact | warped).items():
-        same = np.allclose(s.others[name], images, atol=1e-5 if name in warped else 1e-6)
-        assert same, f"{name!r} is not made from the validation images as it says"
-    assert s.others.keys() == exact.keys() | warped.keys() | {"noisy"}
-    noisy = s.others["noisy"]
-    alike = [np.corrcoef(made.ravel(), image.ravel())[0, 1] for made, image in zip(noisy[:50], VAL)]
-    assert noisy.shape == VAL.shape and 0 <= noisy.min() <= noisy.max() <= 1
-    assert np.median(alike) > 0.5, "'noisy' is not made from the validation images as it says"
-    assert 0.2 < np.std(noisy[:, :3, :3]) < 0.4
+    exact["turned"] = ndimage.rotate(VAL, 360 * 0.07, axes=(2, 1), reshape=False, **outside)
+    for name, images in exact.items():
+        alike = np.allclose(s.kinds[name], images, atol=1e-5)
+        assert alike, f"{name!r} is not made from the validation images as it says"
+    assert s.kinds.keys() == exact.keys() | {"noisy", "spatter*"}
+    noise = (s.kinds["noisy"] - VAL)[(VAL > 0.3) & (VAL < 0.7)]  # where little of it is cut off
+    assert abs(np.std(noise) - 0.33) < 0.03, f"'noisy' differs by {np.std(noise):.2f}"
+    added = s.kinds["spatter*"] - VAL
+    assert added.min() == 0, "'spatter*' is not made from the validation images as it says"
+    share = np.mean(added[:, :4] == 1)  # about nine times one in 200, less where blots overlap
+    assert 0.035 < share < 0.045, f"spatter covers {share:.1%}"
 
 
-@after("others-figure")
+@check
 def each_kind_stands_above_its_share(s):
     [(figure, metadata)] = s.figures["others-figure"]
-    names = []
-    for name, images in s.others.items():
-        names.append(f"{name}\n{np.mean(read(s.plain, images) == VAL_LABELS):.1%}")
-    check_pictures(figure, [images[-1] for images in s.others.values()], names)
-    assert numbers(figure.get_suptitle()) == [VAL_LABELS[-1]], "the title names another digit"
-    check_alternative(metadata, VAL_LABELS[-1], len(s.others))
+    named = []
+    for name, images in s.kinds.items():
+        named.append(f"{name}\n{np.mean(read(s.plain, images) == VAL_LABELS):.0%}")
+    check_pictures(figure, [images[13] for images in s.kinds.values()], named)
+    assert numbers(figure.get_suptitle()) == [VAL_LABELS[13]], "the title names another digit"
+    check_alternative(metadata, *numbers(" ".join(named)), VAL_LABELS[13])
 
 
-@after("versions")
-def the_versions_are_augmented(s):
-    [(figure, _)] = s.figures["versions"]
-    check_pictures(figure, s.versions, ["warped"] * 10 + ["rough"] * 20)
-    for version in s.versions:
-        assert not np.allclose(version, IMAGES[0], atol=0.01), "a version is not warped"
-    rough = [np.median(version) > 0.02 for version in s.versions]  # the paper is not black
-    assert not any(rough[:10]) and any(rough[10:])
-    assert numbers(figure.get_suptitle()) == [MNIST["y_train"][0]]
+def bigger_and_blurred(image):
+    """Return ``image`` (28, 28) with the largest of 3x3 pixels, and with the mean of 5x5."""
+    whole = ndimage.uniform_filter(np.ones((28, 28)), 5, mode="constant")
+    blurred = ndimage.uniform_filter(np.float64(image), 5, mode="constant") / whole
+    return ndimage.maximum_filter(image, 3), blurred
 
 
-@after("train-augmented")
+@check
+def each_change_is_what_its_name_says(s):
+    [(figure, metadata)] = s.figures["versions"]
+    image = TRAIN[2, :, :, 0]
+    bigger, blurred = bigger_and_blurred(image)
+    shown = {ax.get_xlabel(): np.float64(ax.images[0].get_array()) for ax in figure.axes}
+    warped = ["turned", "sheared", "stretched", "moved"]
+    assert list(shown) == ["unchanged", *warped, *s.changes], list(shown)
+    for name, goal in {
+        "thicker": bigger,
+        "blurred": blurred,
+        "faint": 0 * image,
+        "grey paper": 1,
+    }.items():
+        way, far = np.ravel(shown[name] - image), np.ravel(goal - image)
+        share = way @ far / (far @ far)  # how far it goes towards the goal
+        assert np.allclose(way, share * far, atol=1e-3) and 0.3 < share <= 1, f"{name!r}: {share}"
+    exact = {"unchanged": image, "outlines": bigger - image, "black on white": 1 - image}
+    for name, picture in exact.items():
+        assert np.allclose(shown[name], picture, atol=1e-5), f"{name!r} is another picture"
+    matrices = [[1, 0.15], [-0.15, 1]], [[1, 0.15], [0, 1]], [[0.85, 0], [0, 1]], np.eye(2)
+    for name, matrix in zip(warped, np.array(matrices)[:, ::-1, ::-1]):  # rows first
+        move = [13.5, 13.5] - matrix @ [13.5, 13.5] + 2 * (name == "moved")
+        expected = ndimage.affine_transform(image, matrix, move, order=1, mode="grid-constant")
+        assert np.allclose(shown[name], expected, atol=1e-4), f"{name!r} is another picture"
+    assert np.all(shown["a line"] >= image - 1e-6) and shown["a line"].sum() > image.sum()
+    both = (
+        np.isclose(shown["a band"], image, atol=1e-5),
+        np.isclose(shown["a band"], 1 - image, atol=1e-5),
+    )
+    assert np.all(both[0] | both[1]) and both[1].sum() > 28, "a band inverts what it crosses"
+    assert np.std(shown["noisy"] - image) > 0.1
+    check_alternative(metadata, TRAIN_LABELS[2], len(shown))
+
+
+@check
 def the_kinds_with_an_asterisk_are_not_in_the_augmentation(s):
     """Rings would stand out on black pictures, and missing parts on white ones."""
     y, x = np.mgrid[:28, :28]
     ring = np.abs(np.hypot(y - 13.5, x - 13.5) - 13) < 0.8
-    for change in (s.warp, s.roughen):
-        black = change(tf.zeros((1_000, 28, 28, 1))).numpy()[..., 0]
+    for change in (s.warp, *s.changes.values()):
+        black = np.clip(change(tf.zeros((500, 28, 28, 1))), 0, 1)[..., 0]
         ringed = black[:, ring].mean(axis=1) - black[:, ~ring].mean(axis=1)
         assert ringed.max() < 0.5, "the augmentation draws rings"
-        white = change(tf.ones((1_000, 28, 28, 1))).numpy()[..., 0]
+        white = np.clip(change(tf.ones((500, 28, 28, 1))), 0, 1)[..., 0]
         cut = white[:, 4:19, 4:24].min(axis=(1, 2)) - white[:, 20:, 4:24].max(axis=(1, 2))
         assert cut.max() < 0.5, "the augmentation cuts digits off"
+        rows = white[:, 4:24, 4:24].mean(axis=2)
+        gaps = np.delete(rows, slice(2, None, 4), axis=1).min(axis=1) - rows[:, 2::4].max(axis=1)
+        assert gaps.max() < 0.5, "the augmentation leaves gaps"
 
 
-@after("train-augmented")
+def correlation(images, others):
+    """Return how each of ``images`` (n, 28, 28, 1) correlates with that of ``others``, 0 to 1."""
+    pairs = zip(images.reshape(-1, 28 * 28), others.reshape(-1, 28 * 28))
+    return np.nan_to_num([abs(np.corrcoef(one, other)[0, 1]) for one, other in pairs])
+
+
+@check
 def the_pipeline_augments_and_keeps_the_labels(s):
-    rough, centres = [], []
-    for images, labels in s.fits["train-augmented"][0].data.take(8):
-        images, digits = images.numpy(), labels.numpy().argmax(axis=1)
+    fits = [s.fits[tag][0] for tag in ("train-plain", "train-augmented")]
+    for fit in fits:
+        seen(fit)
+    rough, alike, others = [], [], []
+    for (plain, labels), (images, same_labels) in zip(*(fit.batches for fit in fits)):
         assert images.shape == (s.BATCH_SIZE, 28, 28, 1) and images.min() >= 0 and images.max() <= 1
-        for image in images[-2:]:
-            assert not (image == IMAGES[:-HELD_BACK]).all(axis=(1, 2, 3)).any(), "not augmented"
-        rough.append([np.median(image) > 0.02 or (image[0] > 0.9).any() for image in images])
-        last = slice(s.BATCH_SIZE // 5, None)
-        centres += [ndimage.center_of_mass(image[..., 0]) for image in images[last]]
-        # A network that knows plain digits reads most warped ones, if they still have their labels.
-        right = np.mean(read(s.model, images[last]) == digits[last])
-        assert right > 0.6, "labels and images do not belong together"
-    fifth, share = s.BATCH_SIZE // 5, np.mean(rough, axis=0)
-    some = share[:fifth].mean() > 0.2 and share[fifth:].mean() < 0.05
-    assert some, "a fifth of each batch is to be roughened, not more"
-    # MNIST's digits lie in the middle; shifts of up to 2 pixels spread them by 2 / sqrt(3).
-    spread = np.std(centres)
-    assert 0.9 < spread < 1.6, f"the digits are moved by {spread:.2f} pixels, not by 1.2"
+        assert np.array_equal(labels, same_labels), "they see the images in different orders"
+        differ = np.abs(plain - images).max(axis=(1, 2, 3))
+        assert np.mean(differ > 0.05) > 0.95, "the control is augmented, or nothing is"
+        assert len(set(keys(images).round(6))) == len(images), "an image comes twice in a batch"
+        rough += [np.median(image) > 0.02 for image in images]
+        alike += [*correlation(plain, images)]
+        others += [*correlation(plain, np.roll(images, 1, axis=0))]
+    # Seen: .7 and .35; of the roughened digits .6.
+    rough, likeness = np.array(rough), np.subtract(alike, others)
+    told = np.mean(likeness), np.mean(likeness[rough])
+    assert min(told) > 0.1, f"labels and images do not belong together: {told}"
+    assert 0.01 < np.mean(rough) < 0.15, f"{np.mean(rough):.0%} of the images get another paper"
 
 
-@after("train-augmented")
+@check
+def the_augmentation_is_another_in_each_batch_and_epoch(s):
+    copies = {"x_train": np.repeat(TRAIN[:1], 2 * s.BATCH_SIZE, axis=0)}
+    copies["y_train"] = np.zeros((2 * s.BATCH_SIZE, 10), "float32")
+    with mock.patch.dict(s.make_batches.__globals__, copies):
+        batches = [images.numpy() for images, _ in s.make_batches(2, s.augment)]
+    for one, other in combinations(batches[:4], 2):
+        assert not np.allclose(one, other, atol=0.01), "batches or epochs are augmented alike"
+
+
+@check
 def control_and_augmented_training_differ_in_augmentation_alone(s):
-    control = trained_longer(s, "train-plain", s.plain)
+    [control] = s.fits["train-plain"]
     augmented = trained_longer(s, "train-augmented", s.robust)
-    assert same_weights(control, augmented), "they start from different weights: another seed"
-    configs = [fit.network.optimizer.get_config() for fit in (control, augmented)]
-    for config in configs:
-        config.pop("name")  # numbered: adam_7, adam_8
+    configs = [control.config, augmented.config]
     assert configs[0] == configs[1], f"the optimizers differ: {configs}"
     assert len(control.data) == len(augmented.data), "they take different numbers of steps"
-    for epochs in zip(control.epochs, augmented.epochs):
-        for (plain, labels), (changed, same_labels) in zip(*epochs):
-            assert np.array_equal(labels, same_labels), "they see the images in different orders"
-            assert not np.array_equal(plain, changed), "the control is augmented, or nothing is"
-    [(_, labels), _], [(_, labels_then), _] = augmented.epochs
-    assert not np.array_equal(labels, labels_then), "each epoch has the same order"
+    epochs = [[labels for _, labels in seen(fit)] for fit in (control, augmented)]
+    for labels, same_labels in zip(*epochs):
+        assert np.array_equal(labels, same_labels), "they see the images in different orders"
+    for first, second in zip(epochs[0], epochs[0][1:]):
+        assert not np.array_equal(first, second), "each epoch has the same order"
 
 
-@after("curves-augmented")
-def the_four_curves_are_the_histories(s):
-    [(figure, _)] = s.figures["curves-augmented"]
-    networks = {"plain": s.plain, "augmented": s.robust}
-    check_losses(figure, networks)
-    ends = [networks[name].history.history["val_loss"][-1] for name in ("augmented", "plain")]
-    agree(numbers(figure.axes[0].get_title()), ends, "the losses end at", 0.0006)
-
-
-@after("table")
+@check
 def the_table_tells_what_each_network_reads(s):
-    networks = dict(zip(s.table, (s.model, s.plain, s.robust), strict=True))
-    falling = f"{s.EPOCHS} epochs, falling rate"
-    assert list(networks) == ["Part I", falling, "the same, augmented"]
-    assert list(s.table.index) == list(s.others)
-    for column, network in networks.items():
-        for name, images in s.others.items():
-            share, told = np.mean(read(network, images) == VAL_LABELS), s.table[column][name]
-            assert abs(told - share) < 1e-9, f"{column!r} of {name!r} is not what the network reads"
+    table, rows = s.tables["table"], {}
+    for name, images in s.kinds.items():
+        rows[name] = [
+            np.mean(read(net, images) == VAL_LABELS) for net in (s.model, s.plain, s.robust)
+        ]
+    starred = [shares for name, shares in rows.items() if name.endswith("*")]
+    others = [shares for name, shares in rows.items() if not name.endswith("*")]
+    rows["mean, no *"], rows["mean, *"] = np.mean(others, axis=0), np.mean(starred, axis=0)
+    assert list(table) == ["Part I", "longer", "augmented"] and list(table.index) == list(rows)
+    for name, shares in rows.items():
+        expected = [f"{share:.0%}" for share in shares]
+        assert list(table.loc[name]) == expected, f"{name}: {expected}"
 
 
-@after("test")
-def the_test_is_of_the_robust_network_on_the_test_images(s):
-    probabilities = ask(s.robust, TEST)
-    accuracy = np.mean(probabilities.argmax(axis=1) == TEST_LABELS)
-    loss = log_loss(TEST_LABELS, probabilities)
-    same = abs(s.test_accuracy - accuracy) < 1e-6
-    assert same, "the test accuracy is not that of the plain test images"
-    assert abs(s.test_loss - loss) < 1e-3, "the test loss is not that of the plain test images"
-    half = stats.norm.ppf(0.975) * np.sqrt(accuracy * (1 - accuracy) / len(TEST))
-    told = numbers(s.printed["test"])
-    expected = [100 * accuracy, loss, 95, 100 * (accuracy - half), 100 * (accuracy + half)]
-    agree(told, expected, "accuracy, loss, level and interval are")
+@check
+def the_test_is_of_the_augmented_network_on_the_test_images(s):
+    _, _, _, wrong = tested(s.robust)
+    interval = stats.binomtest(len(TEST) - wrong.sum(), len(TEST)).proportion_ci(method="wilson")
+    expected = [100 * (1 - wrong.mean()), 95, 100 * interval.low, 100 * interval.high]
+    agree(numbers(s.printed["test"]), expected, "accuracy, level and interval are")
 
 
-@after("paired")
+@check
 def paired_counts_compare_the_two_networks(s):
-    plain, robust = (read(network, TEST) == TEST_LABELS for network in (s.plain, s.robust))
+    plain, robust = (~tested(network)[3] for network in (s.plain, s.robust))
     counts = [np.sum(plain & ~robust), np.sum(robust & ~plain)]
-    agree(numbers(s.printed["paired"]), counts, "images that only plain and only augmented read:")
+    first, second = s.printed["paired"].splitlines()
+    agree(numbers(first), counts, "images that only plain and only augmented read:")
+    chance = stats.binomtest(counts[0], sum(counts)).pvalue if sum(counts) else 1
+    [told] = re.findall(r"probability ([\d.e-]+):", second)
+    assert told == f"{chance:.2g}", f"the probability is {chance:.2g}"
+    assert ("seldom" in second) == (chance < 0.05), second
 
 
-@after("confusion-figure")
+@check
 def the_confusion_matrix_is_right(s):
-    confusion = confusion_matrix(TEST_LABELS, read(s.robust, TEST), labels=range(10))
-    [(figure, metadata)] = s.figures["confusion-figure"]
-    ax = figure.axes[0]
-    shown = np.zeros((10, 10), int)
-    for text in ax.texts:
-        column, row = text.get_position()
-        shown[row, column] = text.get_text() or 0  # zeros are blank
-    assert ax.get_xlabel().startswith("predicted") and ax.get_ylabel().startswith("true")
-    same = np.array_equal(shown, confusion) and np.array_equal(ax.images[0].get_array(), confusion)
-    assert same, "the confusion matrix is not right, or its rows are not the true digits"
-    errors = confusion - np.diag(np.diag(confusion))
-    assert numbers(s.printed["confusion"]) == [np.trace(confusion), errors.sum()]
-    true, predicted, count = map(int, numbers(ax.get_title()))
-    most = errors[true, predicted] == count == errors.max()
-    assert most, f"{true} read as {predicted} is not the most frequent mistake, {count} times"
-    check_alternative(metadata, errors.sum())
+    table = s.tables["confusion"]
+    expected = confusion_matrix(TEST_LABELS, read(s.robust, TEST), labels=range(10))
+    assert (table.index.name, table.columns.name) == ("true", "read as")
+    assert list(table.index) == list(table) == list(range(10)), "a digit is missing"
+    assert np.array_equal(table, expected), "the confusion matrix is not right"
 
 
-@after("mistakes")
+@check
 def every_mistake_is_shown(s):
     probabilities, predicted, confidence, wrong = tested(s.robust)
     mistakes = sorted(np.flatnonzero(wrong), key=lambda i: -confidence[i])
-    indices = mistakes[:200]
+    shown = mistakes[:200]
     [(figure, metadata)] = s.figures["mistakes"]
-    check_gallery(figure, indices, TEST, predicted, TEST_LABELS)
-    assert s.people_saw == DISPUTED, "the disputed labels are not those that people disputed"
-    for ax, i in zip(figure.axes, indices):
-        second = sorted(range(10), key=lambda digit: -probabilities[i][digit])[1]
-        note = f"{confidence[i]:.0%}, then {second}"
-        note += f"\npeople: {DISPUTED[i]}" if i in DISPUTED else ""
-        assert ax.get_xlabel() == note, f"below digit {i} stands {ax.get_xlabel()!r}, not {note!r}"
-    right = sum(np.sort(probabilities[i])[-2] == probabilities[i][TEST_LABELS[i]] for i in mistakes)
-    expected = [len(mistakes), right, sum(i in DISPUTED for i in mistakes)]
-    what = "mistakes, right second guesses and disputed labels are"
-    agree(numbers(figure.get_suptitle()), expected, what)
-    check_alternative(metadata, len(indices), len(mistakes))
-    told = re.findall(r"a (\d) as a (\d)", metadata["image/png"]["alt"])
-    expected = [(str(TEST_LABELS[i]), str(predicted[i])) for i in indices]
-    assert told == expected, "the text alternative tells other mistakes"
-
-
-def check_card(s, names):
-    card = json.loads(Path(s.MODELS, "mnist_cnn.json").read_text())
-    probabilities, _, _, wrong = tested(s.robust)
-    agree(card["test_accuracy"], 1 - np.mean(wrong), "the JSON's test accuracy should be", 1e-6)
-    loss = log_loss(TEST_LABELS, probabilities)
-    agree(card["test_loss"], loss, "the JSON's test loss should be", 1e-3)
-    accuracy = np.mean(read(s.robust, VAL) == VAL_LABELS)
-    agree(card["validation_accuracy"], accuracy, "the JSON's validation accuracy should be", 1e-6)
-    assert card["settings"] == s.settings, "the JSON's settings are not those of the run"
-    assert card["class_names"] == list("0123456789"), "the JSON's class names"
-    assert "divided by 255" in card["preprocessing"], "the JSON's preprocessing"
-    assert list(card["sha256"]) == names, f"the JSON has checksums of {list(card['sha256'])}"
-    for name, digest in card["sha256"].items():
-        saved = hashlib.sha256(Path(s.MODELS, name).read_bytes()).hexdigest()
-        assert saved == digest, f"the checksum of {name} is wrong"
-
-
-@after("save")
-def the_saved_file_is_the_augmented_network(s):
-    path = Path(s.MODELS, "mnist_cnn.keras")
-    loaded = keras.models.load_model(path)
-    assert same_weights(loaded, s.robust), "models/ does not hold the augmented network of Part III"
-    rate = loaded.optimizer.get_config()["learning_rate"]
-    trainable = isinstance(rate, float) and rate > 0
-    assert trainable, f"whoever trains the saved network further has the learning rate {rate}"
-    try:
-        s.save(path.name, s.model.save, s.run_keras)
-    except AssertionError:
-        assert same_weights(keras.models.load_model(path), s.robust), "`save` spoilt the older file"
-    else:
-        raise AssertionError("`save` proves nothing about the file")
-    assert not list(path.parent.glob("unfinished*")), "`save` leaves a file that it refused"
-    check_card(s, [path.name])
+    seconds = [sorted(range(10), key=lambda digit: -probabilities[i][digit])[1] for i in shown]
+    notes = [
+        f"{confidence[i]:.0%}, then {second}\n{VOTES.get(i, '')}"
+        for i, second in zip(shown, seconds)
+    ]
+    check_gallery(figure, shown, TEST, predicted, TEST_LABELS, notes)
+    right = sum(second == TEST_LABELS[i] for i, second in zip(shown, seconds))
+    expected = [len(shown), len(mistakes), right]
+    agree(numbers(figure.get_suptitle()), expected, "mistakes and right second guesses are")
+    pairs = [digit for i in shown for digit in (TEST_LABELS[i], predicted[i])]
+    check_alternative(metadata, *expected, *pairs)
 
 
 # --- Part IV --------------------------------------------------------------------------------------
 
 
-@after("calibration")
+@check
 def the_calibration_table_is_right(s):
     _, _, confidence, wrong = tested(s.robust)
-    for group, row in s.reliability.iterrows():
+    table, near = s.tables["calibration"], 0
+    assert list(table) == ["probability", "share right", "answers", "standard error"]
+    for group, row in table.iterrows():
         inside = (confidence > group.left) & (confidence <= group.right)
-        told = row[["answers", "share right", "mean probability"]].astype(float)
-        expected = [inside.sum(), 1 - wrong[inside].mean(), confidence[inside].mean()]
-        agree(list(told), expected, f"of the answers in {group}", 1e-4)
-    assert s.reliability["answers"].sum() == len(TEST), "answers are left out"
+        mean, share = np.mean(confidence[inside]), 1 - wrong[inside].mean()
+        error = np.sqrt(mean * (1 - mean) / inside.sum())
+        expected = [mean, share, inside.sum(), error]
+        agree(list(row.astype(float)), expected, f"of the answers in {group}", 6e-5)
+        near += abs(share - mean) < 2 * error
+    assert table["answers"].sum() == len(TEST), "answers are left out"
+    told = s.printed["calibration"]
+    agree(numbers(told), [near, len(table), 2], "groups within two standard errors:")
+    assert ("not calibrated" in told) == (near < len(table)), told
 
 
-@after("threshold")
+@check
 def the_threshold_comes_from_validation_images(s):
-    threshold = np.sort(ask(s.robust, VAL).max(axis=1))[HELD_BACK // 100]
-    agree(s.threshold, threshold, "1% of the validation images: the threshold is", 0.02)
-    _, _, confidence, wrong = tested(s.robust)
-    unsure = confidence < s.threshold
-    expected = [unsure.sum(), round(100 * s.threshold), (unsure & wrong).sum(), wrong.sum()]
-    agree(numbers(s.printed["threshold"]), expected, "what abstaining buys:")
-
-
-@after("abstain")
-def the_curve_of_abstaining_is_right(s):
-    _, _, confidence, wrong = tested(s.robust)
-    [(figure, metadata)] = s.figures["abstain"]
-    curve, marker = figure.axes[0].lines
-    withheld, left = curve.get_data()
-    for share in [1, 3, 100]:
-        kept = confidence > np.sort(confidence)[int(share * len(TEST) / 100) - 1]
-        assert left[np.searchsorted(withheld, share)] == wrong[kept].sum(), f"{share}% withheld"
-    unsure = confidence < s.threshold
-    assert abs(marker.get_xdata()[0] - 100 * np.mean(unsure)) < 1e-9
-    expected = [round(100 * np.mean(unsure), 1), (wrong & unsure).sum(), wrong.sum()]
-    agree(numbers(figure.axes[0].get_title()), expected, "the title should say")
-    check_alternative(metadata, wrong.sum())
-
-
-@after("occlusion")
-def occlusion_covers_what_it_says(s):
-    _, predicted, confidence, wrong = tested(s.robust)
-    surest = sorted(np.flatnonzero(wrong), key=lambda i: -confidence[i])[:3]
-    [(figure, _)] = s.figures["occlusion"]
-    for ax, i in zip(figure.axes, [np.flatnonzero(~wrong)[0], *surest]):
-        fall = ax.images[0].get_array()
-        places = [(0, 0), (10, 14), (27, 13), np.unravel_index(fall.argmax(), fall.shape)]
-        covered = np.stack([TEST[i]] * 4)
-        for picture, (row, column) in zip(covered, places):
-            picture[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = 0
-        after_it = ask(s.robust, covered)
-        expected = confidence[i] - after_it[:, predicted[i]]
-        agree([fall[place] for place in places], expected, f"the map of test image {i} is", 1e-4)
-        title = f"true {TEST_LABELS[i]}\nread as {predicted[i]}"
-        assert ax.get_title() == title, f"{ax.get_title()!r} stands above test image {i}"
-        assert ax.get_xlabel() == f"covered: {after_it[3].argmax()}", f"below test image {i}"
+    threshold = np.quantile(ask(s.robust, VAL).max(axis=1), 0.01)
+    agree(s.threshold, threshold, "1% of the validation images: the threshold is", 1e-6)
+    lines = s.printed["threshold"].splitlines()
+    parts = {"validation": (VAL, VAL_LABELS), "test": (TEST, TEST_LABELS)}
+    for line, (part, (images, labels)) in zip(lines, parts.items(), strict=True):
+        answers = ask(s.robust, images)
+        wrong, unsure = answers.argmax(axis=1) != labels, answers.max(axis=1) < threshold
+        expected = [round(100 * threshold), np.sum(unsure & wrong), wrong.sum()]
+        agree(numbers(line), [*expected, np.sum(unsure & ~wrong)], f"{part}: abstaining buys")
+        assert line.startswith(f"{part}: "), line
 
 
 # --- Part V ---------------------------------------------------------------------------------------
 
 
-def right_answers(s, prepare, pictures, digits):
-    """Return whether ``robust`` reads each of ``pictures`` right; a refused one counts as wrong."""
-    images, accepted = np.zeros((len(pictures), 28, 28, 1), "float32"), []
-    for image, picture in zip(images, pictures):
-        try:
-            image[..., 0] = prepare(picture)
-            accepted.append(True)
-        except ValueError:
-            accepted.append(False)
-    return np.array(accepted) & (read(s.robust, images) == digits)
+@cache
+def prepared(prepare, path):
+    """Return the picture at ``path`` after ``prepare``, (28, 28), or black where it is refused."""
+    try:
+        return np.float32(prepare(path))
+    except ValueError:
+        return np.zeros((28, 28), "float32")
 
 
-@after("steps")
-def the_steps_are_shown_in_order(s):
-    [(figure, _)] = s.figures["steps"]
-    assert len(figure.axes) == 5, f"{len(figure.axes)} pictures are shown instead of 5"
+def answers_to(s, prepare, paths):
+    """Return the digits read in the pictures at ``paths`` after ``prepare``, -1 for none, and their
+    probabilities, 0 where a picture is refused.
+    """
+    images = np.stack([prepared(prepare, path) for path in paths])[..., np.newaxis]
+    if (prepare, paths) not in ANSWERS:
+        ANSWERS[prepare, paths] = s.robust.predict(images, verbose=0)
+    sure = np.where(images.any(axis=(1, 2, 3)), ANSWERS[prepare, paths].max(axis=1), 0)
+    return np.where(sure < 0.5, -1, ANSWERS[prepare, paths].argmax(axis=1)), sure
+
+
+DRAWN = tuple(sorted((ROOT / "data" / "digits").glob("[0-9]_*")))
+
+
+def check_steps(s, tag, path):
+    """Raise unless the figure of the cell ``tag`` shows the steps of the picture at ``path``."""
+    [(figure, metadata)] = s.figures[tag]
     shown = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
-    path = ROOT / "data" / "digits" / "3_squares.jpg"
     grey = np.asarray(Image.open(path).convert("L")) / 255
-    assert abs(shown[0].mean() - grey.mean()) < 0.01 and max(shown[0].shape) <= 150
-    assert np.allclose(shown[1], 1 - shown[0]), "dark ink on bright paper is not inverted"
-    # An opening is an erosion and then a dilation; what it leaves is wider than 0.4.
-    wide = max(3, int(0.4 * max(shown[1].shape)))
-    eroded, back = ndimage.minimum_filter(shown[1], wide), 2 * (wide % 2 - 1,)
-    ink = shown[1] - ndimage.maximum_filter(eroded, wide, origin=back)
-    assert np.allclose(shown[2], ink - np.median(ink), atol=1e-9), "not the white top-hat"
-    assert np.sum(shown[3] > 0) < 0.2 * shown[3].size and shown[3].max() == 1
-    assert np.array_equal(shown[4], s.to_mnist(path)), "another result of the steps"
+    assert abs(shown[0].mean() - grey.mean()) < 0.02 and max(shown[0].shape) <= 150
+    assert np.allclose(shown[1], shown[0]) or np.allclose(shown[1], 1 - shown[0])
+    assert np.mean(shown[1]) < 0.5 or tag == "my-digit", "dark ink on bright paper is not inverted"
+    assert np.median(shown[2]) < 0.01 and shown[2].max() == 1, "shadows are left"
+    kept = shown[3] > 0
+    assert np.allclose(shown[3][kept], shown[2][kept]), "the digit alone is not part of the ink"
+    expected = prepared(s.to_mnist, path)
+    assert len(shown) == 5 and np.allclose(shown[4], expected), "another result of the steps"
+    names = ["1 grey", "2 bright ink", "3 no shadows", "4 digit alone", "5 centred"]
+    assert [ax.get_xlabel() for ax in figure.axes] == names
+    assert numbers(figure.get_suptitle()) == [5]
+    check_alternative(metadata, 5, 1, 2, 3, 4, 5)
 
 
-@after("scores")
+@check
+def the_steps_are_shown_in_order(s):
+    check_steps(s, "steps", ROOT / "data" / "digits" / "3_squares.jpg")
+    check_steps(s, "my-digit", DRAWN[0])
+
+
+@check
+def my_digit_is_read(s):
+    [digit], [sure] = answers_to(s, s.to_mnist, DRAWN[:1])
+    said = f"It looks like a {digit}: {sure:.0%}" if digit >= 0 else "No digit."
+    assert s.printed["my-digit"].strip() == said, said
+
+
+def shrink(path):
+    return np.asarray(Image.fromarray(NAMES["read_grey"](path)).resize((28, 28)))
+
+
+@cache
+def without(step):
+    """Return `to_mnist` with ``step`` doing nothing."""
+    return partial(NAMES["to_mnist"], **{step: lambda given: given})
+
+
+@check
 def the_scores_of_the_drawn_pictures_are_right(s):
-    paths = sorted((ROOT / "data" / "digits").glob("[0-9]_*"))
-    digits, kinds = [int(path.name[0]) for path in paths], [path.stem[2:] for path in paths]
-
-    def shrink(path):
-        return np.asarray(Image.open(path).convert("L").resize((28, 28))) / 255
-
-    for name, prepare in {"only shrunk": shrink, "all steps": s.to_mnist}.items():
-        right = right_answers(s, prepare, paths, digits)
-        same = np.array_equal(s.scores[name], right)
-        assert same, f"the scores of {name!r} are not what the network reads"
-        for kind in ("all", "chalk", "large"):
-            counted = right[[kind in ("all", other) for other in kinds]].sum()
-            assert s.by_kind.loc[name, kind] == counted, f"{kind} of {name!r}"
-    total = s.by_kind["all"]
-    steps = ["polarity", "top-hat", "border", "specks", "centre of mass"]
-    assert list(total.index) == ["only shrunk", "all steps", *(f"without {step}" for step in steps)]
-    assert total["all steps"] >= 79, f"{total['all steps']} of {len(paths)} pictures are read"
-    assert total["only shrunk"] < 60, "the preparation does not do what the text says"
-    assert total["without polarity"] < 60, "polarity was not left out"
-    for step in ("top-hat", "border", "specks"):
-        assert total[f"without {step}"] < total["all steps"], f"{step} buys nothing, says the table"
+    digits = [int(path.name[0]) for path in DRAWN]
+    ways = {"only shrunk": shrink, "all steps": s.to_mnist}
+    ways |= {"ink not made bright": without("polarity"), "digit not alone": without("alone")}
+    table = s.tables["scores"]
+    assert list(table) == [f"read right, of {len(DRAWN)}"] and list(table.index) == list(ways)
+    for name, way in ways.items():
+        right = np.sum(answers_to(s, way, DRAWN)[0] == digits)
+        assert table.loc[name].item() == right, f"{name}: {right} are read right"
 
 
-@after("survive")
+@check
 def mnist_survives_its_preparation(s):
-    images = MNIST["x_train"][TRAIN_IMAGES - HELD_BACK : TRAIN_IMAGES]
-    plain = np.mean(read(s.robust, VAL) == VAL_LABELS)
-    by_box = partial(s.to_mnist, centre=lambda digit: (9.5, 9.5))
-    right = [right_answers(s, prepare, images, VAL_LABELS) for prepare in (s.to_mnist, by_box)]
-    changes = np.mean(right, axis=1) - plain
-    told = [float(number) for number in re.findall(r"[-+]\d\.\d+", s.printed["survive"])]
-    agree(told, np.multiply(100, changes), "preparing MNIST's digits changes the accuracy by")
-    assert changes[0] > -0.005, "the steps spoil MNIST's own digits"
+    """Seen with five networks: at most one image of a thousand is lost."""
+    images = [255 - image for image in MNIST["x_train"][-500:]]
+    prepared_images = np.stack([s.to_mnist(image) for image in images])[..., np.newaxis]
+    lost = np.mean(read(s.robust, VAL[-500:]) == VAL_LABELS[-500:])
+    lost -= np.mean(read(s.robust, prepared_images) == VAL_LABELS[-500:])
+    assert lost < 0.02, f"the steps spoil {lost:.1%} of MNIST's own digits"
 
 
-@after("no-digits")
-def warnings_follow_the_one_threshold(s):
-    paths = sorted((ROOT / "data" / "digits").glob("no_*"))
-    doubted = 0
-    for path in paths:
-        try:
-            digit = s.to_mnist(path)[np.newaxis, ..., np.newaxis]
-            doubted += ask(s.robust, digit).max() < s.threshold
-        except ValueError:
-            doubted += 1
-    told = numbers(s.printed["no-digits"])[:2]
-    agree(told, [doubted, len(paths)], "Part IV's threshold gives warnings:")
+@check
+def letters_stand_above_their_answers(s):
+    paths = tuple(sorted((ROOT / "data" / "digits").glob("no_*")))
+    digits, sure = answers_to(s, s.to_mnist, paths)
+    named = [f"{n}: {p:.0%}" if n >= 0 else "no digit" for n, p in zip(digits, sure)]
+    squares = [prepared(s.to_mnist if p else s.read_grey, path) for path, p in zip(paths, sure)]
+    [(figure, metadata)] = s.figures["no-digits"]
+    check_pictures(figure, squares, named)
+    passed = sure >= s.threshold
+    assert numbers(figure.get_suptitle()) == [passed.sum(), len(paths)], figure.get_suptitle()
+    for ax, orange in zip(figure.axes, passed):
+        color = to_hex(ax.spines["top"].get_edgecolor()).upper()
+        assert color == ("#D55E00" if orange else "#0072B2"), f"the frame of {ax.get_xlabel()!r}"
+    check_alternative(metadata, *numbers(" ".join(named)))
 
 
 # --- Part VI --------------------------------------------------------------------------------------
 
 
-@after("export")
-def all_files_are_saved_and_belong_together(s):
-    left_out = re.findall(".* is left out: .*", s.printed["export"])
-    assert not left_out, left_out
-    check_card(s, ["mnist_cnn.keras", "mnist_cnn.onnx", "mnist_cnn.tflite"])
-    assert not list(Path(s.MODELS).glob("unfinished*"))
+@cache
+def exported(run, path):
+    return run(path, TEST[:1_000])
+
+
+@check
+def all_files_answer_as_the_network(s):
+    lines = []
+    for ending, run in zip(("keras", "onnx", "tflite"), (s.run_keras, s.run_onnx, s.run_litert)):
+        path = Path(s.MODELS, f"mnist_cnn.{ending}")
+        difference = np.abs(exported(run, path) - ask(s.robust, TEST)[:1_000]).max()
+        assert difference < 1e-4, f"{path.name} is another network: it differs by {difference:.1g}"
+        lines.append(f"{path.name}: largest difference {difference:.0e}")
+    assert s.printed["export"].splitlines() == lines, lines
+    loaded = keras.models.load_model(path.with_suffix(".keras"))
+    assert same(loaded.get_weights(), s.robust.get_weights()), "not the augmented network"
+    assert not list(path.parent.glob("new.*")), "an unfinished file is left"
+
+
+@check
+def the_card_says_what_was_done(s):
+    card = json.loads(Path(s.MODELS, "mnist_cnn.json").read_text())
+    assert abs(card["test_accuracy"] - (1 - tested(s.robust)[3].mean())) < 1e-9
+    assert card["training_steps"] == len(s.fits["train-augmented"][0].data)
+    assert card["layers"] == [list(layer.output.shape[1:]) for layer in s.robust.layers]
+    assert card["keras"] == keras.__version__
+
+
+# --- Do the checks look at everything that is shown? ----------------------------------------------
+
+# What may be anything, and why.
+EXEMPT = {
+    r"\d+s - \d+ms/step": "seconds, which differ from run to run",
+    r"^Epoch \d+/\d+$": "Keras's own count",
+}
+
+
+def error(check, state):
+    """Return the error that ``check`` raises, or None."""
+    try:
+        check(state)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def variants(shown):
+    """Yield what is ``shown`` with one thing changed: a number of a text, a cell or a heading of a
+    table; or all of a picture.
+    """
+    if isinstance(shown, pd.DataFrame):
+        for row, column in np.ndindex(shown.shape):
+            changed, cell = shown.astype(object), shown.iat[row, column]
+            changed.iat[row, column] = next(variants(cell)) if isinstance(cell, str) else cell + 1
+            yield changed
+        for axis, names in enumerate([shown.index, shown.columns]):
+            yield from (shown.rename({name: f"no {name}"}, axis=axis) for name in names)
+    elif isinstance(shown, str):
+        spared = [m.span() for rule in EXEMPT for m in re.finditer(rule, shown, re.MULTILINE)]
+        for number in NUMBER.finditer(shown):
+            first, end = number.span()
+            if not any(start <= first < stop for start, stop in spared):
+                digit = str((int(shown[first]) + 1) % 10) if shown[first].isdigit() else "twenty-"
+                yield (
+                    shown[:first]
+                    + digit
+                    + shown[first + shown[first].isdigit() : end]
+                    + shown[end:]
+                )
+    else:
+        yield np.asarray(shown)[..., ::-1] + 0.01
+
+
+def places(s, tag):
+    """Yield each place where the cell ``tag`` shows something that nbval does not compare: its
+    name, and functions that get and set what is there.
+    """
+    for kept in (s.printed, s.tables):
+        if tag in kept and tag in record.IGNORED:
+            yield "text", partial(kept.get, tag), partial(kept.__setitem__, tag)
+    for figure, metadata in s.figures.get(tag, []):
+        described = metadata["image/png"]
+        yield "alternative", partial(described.get, "alt"), partial(described.__setitem__, "alt")
+        yield "title", figure.get_suptitle, figure.suptitle
+        for ax in figure.axes:
+            for text in [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]:
+                yield "words", text.get_text, text.set_text
+            for image in ax.images:
+                yield "picture", image.get_array, image.set_data
+            for mark in [*ax.patches, *ax.lines]:
+                frame = hasattr(mark, "get_xy")
+                yield (
+                    "mark",
+                    *((mark.get_xy, mark.set_xy) if frame else (mark.get_data, mark.set_data)),
+                )
+
+
+def survivors(s):
+    """Return what is shown and can be changed without any check's noticing, and how many changes
+    were made.
+    """
+    kept, looked, left, count = (s.printed, s.figures, s.tables), {}, [], 0
+    for check in CHECKS.values():
+        for shown in kept:
+            shown.asked.clear()
+        if not error(check, s):
+            for tag in set.union(*(shown.asked for shown in kept)):
+                looked.setdefault(tag, []).append(check)
+    for tag in sorted(set.union(*(set(shown) for shown in kept))):
+        for name, get, put in places(s, tag):
+            before = get()
+            for changed in variants(before):
+                put(changed)
+                count += 1
+                if not any(error(check, s) for check in looked.get(tag, [])):
+                    left.append(f"{tag}, {name}: {str(changed)[:80]!r}")
+            if str(before):
+                put(before)
+    return left, count
+
+
+def main(folder, rule=True):
+    """Run all checks on the lesson's end, and the ``rule``; leave what they find in ``folder``."""
+    Path(folder, "executed").touch()  # the other tests may use what the lesson has left
+    state = State()
+    found = {name: error(check, state) for name, check in CHECKS.items()}
+    results = {"errors": found, "unchecked": sorted(set(record.FIGURES) - state.figures.asked)}
+    results["survivors"], results["changes"] = survivors(state) if rule else ([], 0)
+    Path(folder, "checks.json").write_text(json.dumps(results, indent=1))

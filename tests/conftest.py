@@ -1,42 +1,43 @@
-"""What the tests share: the saved notebook, its cells as code to call, and what they left."""
+"""What the tests share: the saved notebook, its functions to call, and what nbval has left."""
 
 import contextlib
-import gzip
 import json
 import os
+import re
 import shutil
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
+from lesson import NOTEBOOK, ROOT, copy_project  # noqa: F401
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tools"))
-NOTEBOOK = ROOT / "notebooks" / "mnist_cnn.ipynb"
-EXECUTED = ROOT / "build" / "test" / "executed"  # there when nbval's run has ended
+BUILD = ROOT / "build" / "test"  # nbval executes a copy of the project here
+EXECUTED = BUILD / "executed"  # there when all cells have run
+MNIST = dict(np.load(ROOT / "data" / "mnist.npz"))
+
+
+def turn_and_group(item):
+    """Return when the test ``item`` runs, and with which others, on one worker.
+
+    Two workers share the tests: nbval's cells come first, what needs their results last.
+    """
+    if item.path.suffix == ".ipynb":
+        return 0, "nbval"
+    if "found" in item.fixturenames:
+        return 2, "nbval"
+    if "trained" in item.fixturenames:
+        return 2, f"{item.path.stem}, trained"
+    return 1, item.path.stem
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Spread the tests over workers: nbval's cells start first, what needs their model last.
-
-    A file's tests with the same needs stay together.
-    """
-
-    def turn_and_group(item):
-        if item.path.suffix == ".ipynb":
-            return 0, "nbval"
-        if "lesson" in item.fixturenames:
-            return 2, item.path.stem
-        if "trained" in item.fixturenames:
-            return 3, f"{item.path.stem}, trained"
-        return 1, item.path.stem
-
+    """Put the tests in order, and tell the workers which belong together."""
     items.sort(key=lambda item: turn_and_group(item)[0])
     for item in items:
         item.add_marker(pytest.mark.xdist_group(turn_and_group(item)[1]))
@@ -48,7 +49,7 @@ class NotebookEnd:
     @staticmethod
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_setup(item):
-        """After the last cell, or where the run stops before it, let waiting workers go on."""
+        """Where the run stops before its end, let the other worker go on as well."""
         if item.path.suffix == ".ipynb":
             item.parent.addfinalizer(EXECUTED.touch)
 
@@ -77,6 +78,11 @@ def outputs(notebook):
     return [output for cell in code_cells(notebook) for output in cell.outputs]
 
 
+def numbers(text):
+    """Return the numbers in ``text``, without thousands separators, as floats."""
+    return [float(n) for n in re.findall(r"\d+(?:\.\d+)?", re.sub(r",(?=\d{3})", "", text))]
+
+
 def run_cells(*wanted, **parameters):
     """Execute the saved notebook's cells that carry one of the tags ``wanted``, in order; return
     their names.
@@ -90,19 +96,6 @@ def run_cells(*wanted, **parameters):
             if "parameters" in tags(cell):
                 vars(names).update(parameters)
     return names
-
-
-def copy_project(folder, training=6_000, test=3_000):
-    """Copy what the notebook needs to ``folder``, with so many of MNIST's images, for speed; return
-    ``folder``.
-    """
-    mnist = np.load(ROOT / "data" / "mnist.npz")
-    few = {name: mnist[name][: training if "train" in name else test] for name in mnist}
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    shutil.copytree(ROOT / "data" / "digits", folder / "data" / "digits")
-    np.savez(folder / "data" / "mnist.npz", **few)
-    (folder / "models").mkdir()
-    return folder
 
 
 def read_card(folder):
@@ -123,19 +116,28 @@ def definitions():
 
 
 @pytest.fixture(scope="session")
+def found():
+    """What the checks of this run have found in the notebook's kernel, after its last cell."""
+    if not (BUILD / "checks.json").exists():
+        pytest.fail(
+            "nothing is checked in build/test: run `make test`, and see the cells that fail"
+        )
+    return json.loads((BUILD / "checks.json").read_text())
+
+
+@pytest.fixture(scope="session")
 def trained(request):
     """The folder in which nbval has executed the notebook with its default parameters, model
     included; waits for that where another worker is at it.
     """
-    folder = EXECUTED.parent
     expected = any(item.path.suffix == ".ipynb" for item in request.session.items)
     patience = 3_600  # seconds
     while expected and not EXECUTED.exists() and patience:
         time.sleep(1)
         patience -= 1
-    if not (folder / "models" / "mnist_cnn.json").exists():
+    if not (BUILD / "models" / "mnist_cnn.json").exists():
         pytest.fail("no trained model in build/test/models: run `make test`, which makes one")
-    return folder
+    return BUILD
 
 
 @pytest.fixture(scope="session")
@@ -144,27 +146,6 @@ def model(trained):
     import keras
 
     return keras.models.load_model(trained / "models" / "mnist_cnn.keras")
-
-
-@pytest.fixture(scope="session")
-def lesson(trained, tmp_path_factory):
-    """The lesson, executed in this process with the weights that nbval's run has trained, in the
-    notebooks/ of a project of its own.
-    """
-    import keras
-    from checks import CHECKS
-    from lesson import TEST_IMAGES, TRAIN_IMAGES, Lesson
-
-    files = {"train-plain": "part_1.keras", "train-augmented": "mnist_cnn.keras"}
-    weights = {
-        tag: keras.models.load_model(trained / "models" / file).get_weights()
-        for tag, file in files.items()
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("lesson")
-        patch.chdir(copy_project(folder, TRAIN_IMAGES, TEST_IMAGES) / "notebooks")
-        patch.syspath_prepend(".")  # as in a kernel
-        yield Lesson(weights, CHECKS)
 
 
 @pytest.fixture(scope="module")
@@ -203,22 +184,3 @@ def open_alone(chromium, file, **options):
         usual = ("data:", file.as_uri(), "Canvas2D: Multiple readback operations")
         strange = [text for text in heard if not text.startswith(usual)]
         assert not strange, f"the page asks for what it does not hold, or complains: {strange}"
-
-
-@pytest.fixture(scope="session")
-def fashion_mnist():
-    """Fashion-MNIST as Keras gives it, ((x_train, y_train), (x_test, y_test)), from Debian's
-    package.
-    """
-    folder = Path("/usr/share/datasets/fashion-mnist")
-    if not folder.exists():
-        reason = f"needs {folder}: install it (Debian: apt install dataset-fashion-mnist)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-
-    def read(name, skip):
-        return np.frombuffer(gzip.open(folder / f"{name}-ubyte.gz").read(), np.uint8, offset=skip)
-
-    return [
-        (read(f"{part}-images-idx3", 16).reshape(-1, 28, 28), read(f"{part}-labels-idx1", 8))
-        for part in ["train", "t10k"]
-    ]

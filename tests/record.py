@@ -1,0 +1,93 @@
+"""In the notebook's kernel: notes, by the tags of each cell, what it shows and fits, for checks.py.
+
+It changes nothing that the cells do. It draws no random number, and takes nothing out of a dataset.
+"""
+
+import copy
+import io
+import sys
+from types import SimpleNamespace
+
+import IPython
+import nbformat
+from IPython import display as shown
+
+SHARED = {"definitions", "imports", "nbval-ignore-output", "recipe"}  # tags of several cells
+PRINTED, VALUES, FIGURES, FITS = {}, {}, {}, {}  # by tag
+IGNORED = set()  # tags of the cells whose text nbval does not compare
+TAGS, CURRENT, STREAM = {}, [], io.StringIO()  # tags by a cell's source, and of the one that runs
+
+
+def note(kept, value):
+    """Add ``value`` to what the cell that runs has left in ``kept``."""
+    for tag in CURRENT:
+        kept.setdefault(tag, []).append(value)
+
+
+def display(*objects, metadata=None, original=shown.display, **options):
+    """Note a figure, which has metadata, or another object; then display it."""
+    for shown_object in objects:
+        note(FIGURES, (shown_object, metadata)) if metadata else note(VALUES, shown_object)
+    return original(*objects, metadata=metadata, **options)
+
+
+def watch_fit(keras):
+    """Let `fit` note what it was called with, the weights before it, and the history after it."""
+    original = keras.Model.fit
+
+    def fit(network, data, labels=None, batch_size=None, **options):
+        config, rate = network.optimizer.get_config(), network.optimizer._learning_rate
+        config.pop("name")  # numbered: adam_7, adam_8
+        made = SimpleNamespace(
+            network=network,
+            data=data,
+            labels=labels,
+            options={**options, "batch_size": batch_size},
+            optimizer=type(network.optimizer).__name__,
+            config=config,
+            loss=network.get_compile_config()["loss"],
+            rate=rate if callable(rate) else lambda step: rate,
+            initial=network.get_weights(),
+        )
+        note(FITS, made)
+        history = original(network, data, labels, batch_size=batch_size, **options)
+        made.history = {name: list(values) for name, values in history.history.items()}
+        return history
+
+    keras.Model.fit = fit
+
+
+def before(info):
+    """Start to take notes of a cell."""
+    tags = TAGS.get(info.raw_cell, [])
+    CURRENT[:] = [tag for tag in tags if tag not in SHARED]
+    for kept in (PRINTED, VALUES, FIGURES, FITS):
+        for tag in CURRENT:
+            kept.pop(tag, None)
+    if "nbval-ignore-output" in tags:
+        IGNORED.update(CURRENT)
+    STREAM.seek(0)
+    STREAM.truncate()
+
+
+def after(result):
+    """Note what the cell has printed, and the value of its last line."""
+    for tag in CURRENT:
+        PRINTED[tag] = STREAM.getvalue()
+    if result.result is not None:
+        note(VALUES, copy.copy(result.result))  # a later cell may add to a table
+    if "keras" in sys.modules and not hasattr(watch_fit, "done"):
+        watch_fit(sys.modules["keras"])
+        watch_fit.done = True
+    CURRENT.clear()
+
+
+def install(path):
+    """Start to take notes of the cells of the notebook at ``path``."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        TAGS[cell.source] = cell.metadata.get("tags") or []
+    shell = IPython.get_ipython()
+    shell.events.register("pre_run_cell", before)
+    shell.events.register("post_run_cell", after)
+    sys.stdout.echo = STREAM  # ipykernel's stream writes there what it also sends
+    shown.display = display
