@@ -64,11 +64,12 @@ def test_settings_are_tried_on_the_images_that_the_lesson_holds_back(monkeypatch
 
 @pytest.mark.parametrize("recipe", [*PARAMETERS, "ours-1", "ours-part-1", "ours-control", "ours"])
 def test_recipes_learn_from_few_images_and_have_the_published_size(recipe):
-    few = {"VALIDATION_SIZE": 58_000, "FILTERS_1": 4, "FILTERS_2": 16}
     train, _, options = recipes.RECIPES[recipe]
-    options = options | few if train is recipes.notebook else {}
+    if train is recipes.notebook:  # 2,000 images to train on, and a small network
+        options = options | {"VALIDATION_SIZE": 58_000, "FILTERS_1": 4, "FILTERS_2": 16}
     predict, _ = train(MNIST["x_train"][:2_000], MNIST["y_train"][:2_000], 1, 1, **options)
-    assert np.mean(predict(MNIST["x_test"][:1_000]).argmax(1) == MNIST["y_test"][:1_000]) > 0.25
+    accuracy = np.mean(predict(MNIST["x_test"][:1_000]).argmax(1) == MNIST["y_test"][:1_000])
+    assert accuracy > 0.2  # .39 to .88 with five seeds on two processors; chance is .1
     if recipe in PARAMETERS:
         model = predict.__closure__[0].cell_contents
         weights = model.weights if recipe == "keras-example" else model.parameters()
@@ -93,10 +94,9 @@ def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys):
         (pd.DataFrame(), "is not a table of results"),
     ]:
         table.to_csv(path, index=False)
-        before = path.read_text()
         with pytest.raises(SystemExit, match=message):
             bench.main([*SMOKE, str(path)])
-        assert path.read_text() == before
+        assert path.read_text() == table.to_csv(index=False)
     for arguments, message in [
         ("--recipes smok", "there is no recipe 'smok': name some of ours-1"),
         ("--epochs 0", "--epochs must be 1 or more, not 0"),
@@ -117,5 +117,4 @@ def test_the_readmes_show_the_results():
     ]:
         assert f"<!-- {name} -->\n{table}\n<!-- /{name} -->" in text, "run benchmarks/report.py"
     assert all(f"({machine})" in readme for machine in rows.machine)
-    seeds = rows.groupby("recipe").seed.nunique()
-    assert set(seeds.index) <= set(report.NAMES) and seeds.min() >= 5
+    assert rows.groupby("recipe").seed.nunique().min() >= 5

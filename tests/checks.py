@@ -614,7 +614,9 @@ def each_change_is_what_its_name_says(s):
         np.isclose(shown["a band"], 1 - image, atol=1e-5),
     )
     assert np.all(both[0] | both[1]) and both[1].sum() > 28, "a band inverts what it crosses"
-    assert np.std(shown["noisy"] - image) > 0.1
+    noisy = shown["noisy"]
+    assert np.std(noisy - image) > 0.1 and 0 <= noisy.min() <= noisy.max() <= 1
+    assert np.sum(noisy * image) > np.sum(noisy[:, ::-1] * image), "'noisy' is another picture"
     check_alternative(metadata, TRAIN_LABELS[2], len(shown))
 
 

@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 def drawing(digit):
     """Return a digit drawn black (0) on white (255), uint8 of shape (120, 100)."""
-    rng, text = np.random.default_rng(digit), draw_digits.HANDS[digit][0]
+    rng, text = np.random.default_rng(digit), draw_digits.HANDS[digit][1]
     return np.uint8(255 - 255 * draw_digits.ink(rng, text, (120, 100), 0.6, 0.02 + 0.014 * digit))
 
 
@@ -67,15 +67,20 @@ def as_a_turned_photo(a):
     return file
 
 
+def to_the_right(a, columns):
+    """Return ``a`` with so many more ``columns`` of paper on its left."""
+    return np.pad(a, ((0, 0), (columns, 0)), constant_values=255)
+
+
 # A shadow with an edge, in light that falls off downwards, and noise.
 LIGHT = np.where(np.arange(100) > 55, 0.6, 1) * np.linspace(1, 0.4, 120)[:, np.newaxis]
 NOISE = RNG.normal(0, 4, (120, 100))
-SPECKS_AND_EDGE = (RNG.random((120, 100)) < 0.0005) | (np.arange(100) < 6)
+SPECKS_AND_EDGE = (RNG.random((120, 128)) < 0.0005) | (np.arange(128) < 20)
 CHANGES = {
-    "inverted and moved": lambda a: np.pad(255 - a, ((9, 60), (40, 3))),
+    "inverted and moved": lambda a: 255 - to_the_right(a, 43),
     "faint and enlarged": lambda a: Image.fromarray(np.uint8(100 + a * 0.3)).resize((237, 284)),
     "in bad light": lambda a: a * LIGHT + NOISE,
-    "at the edge of a table": lambda a: np.where(SPECKS_AND_EDGE, 0, a),
+    "at the edge of a table": lambda a: np.where(SPECKS_AND_EDGE, 0, to_the_right(a, 28)),
     "strokes on nothing": lambda a: Image.fromarray(np.dstack([0 * a, 255 - a])),
     "a palette": lambda a: Image.fromarray(a).convert("P"),
     "a turned photo": as_a_turned_photo,
@@ -95,8 +100,8 @@ def likeness(one, other):
 def test_change_that_must_not_matter(change, definitions):
     for digit, a in enumerate(DRAWINGS):
         alike = likeness(definitions.to_mnist(CHANGES[change](a)), definitions.to_mnist(a))
-        # It is 0.82 for a narrow 1, whose width is rounded; two different digits have 0.76 at most.
-        assert alike >= 0.8, f"the {digit} correlates by {alike:.2f} with what it was"
+        # Seen: 0.91 at least, as widths are rounded; of two different digits 0.81 at most.
+        assert alike >= 0.86, f"the {digit} correlates by {alike:.2f} with what it was"
 
 
 RED_ON_GREEN = np.where(DRAWINGS[4][..., None] > 128, [0, 130, 0], [255, 0, 0])

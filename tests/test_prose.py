@@ -123,6 +123,7 @@ def readme_phrases(saved, definitions):
             "Two trainings differ in it alone",
             f"the weights of the last epoch, {test} test images",
             f"the test images with {kinds} kinds of faults",
+            f"two of the {kinds} kinds",
         ],
         "models/README.md": [
             f"trained for {WORDS[3]} epochs",
