@@ -49,16 +49,13 @@ def test_a_ray_cluster_gives_the_same_rows(tmp_path):
 
 
 def test_settings_are_tried_on_the_images_that_the_lesson_holds_back(monkeypatch):
-    seen = []
-
-    def train(x, y, seed, epochs):  # a network that reads every image as a 0, and doubts it
-        return lambda x: seen.append(x) or np.full((len(x), 10), 0.1), 1.5
-
+    predict = Mock(side_effect=lambda x: np.full((len(x), 10), 0.1))  # takes each for a 0
+    train = Mock(return_value=(predict, 1.5))
     monkeypatch.setitem(recipes.RECIPES, "ours-validation", (train, 1, {}))
     monkeypatch.setattr(corruptions, "KINDS", corruptions.KINDS[:1])
     row = recipes.measure("ours-validation", seed=1, epochs=1)
     size = int(re.search(r"VALIDATION_SIZE = ([\d_]+)", recipes.NOTEBOOK.read_text())[1])
-    assert np.array_equal(seen[0], MNIST["x_train"][-size:])
+    assert np.array_equal(predict.call_args_list[0].args[0], MNIST["x_train"][-size:])
     zeros = np.mean(MNIST["y_train"][-size:] == 0)
     shown = [row[name] for name in ["accuracy", "nll", "ece", "fit_seconds", "corruption_error"]]
     assert shown == pytest.approx([zeros, np.log(10), abs(zeros - 0.1), 1.5, 1 - zeros])
@@ -71,23 +68,24 @@ def test_recipes_learn_from_few_images_and_have_the_published_size(recipe):
         options = options | {"VALIDATION_SIZE": 58_000, "FILTERS_1": 4, "FILTERS_2": 16}
     predict, _ = train(MNIST["x_train"][:2_000], MNIST["y_train"][:2_000], 1, 1, **options)
     accuracy = np.mean(predict(MNIST["x_test"][:1_000]).argmax(1) == MNIST["y_test"][:1_000])
-    assert accuracy > 0.2  # .39 to .88 with five seeds on two processors; chance is .1
+    assert accuracy > 0.2  # .39 to .88 with five seeds, with and without AVX-512; chance is .1
     if recipe in PARAMETERS:
         model = predict.__closure__[0].cell_contents
         weights = model.weights if recipe == "keras-example" else model.parameters()
         assert sum(np.prod(weight.shape) for weight in weights) == PARAMETERS[recipe]
 
 
-def test_corruptions_change_pictures_more_or_less_with_each_severity():
-    images = MNIST["x_train"][:20, ..., np.newaxis] / np.float32(255)
-    for kind in corruptions.KINDS:
-        made = [images, *(corruptions.corrupt(images, kind, severity) for severity in (1, 2, 3))]
-        for pictures, others in combinations(made, 2):
-            assert np.abs(pictures - others).mean() > 0.01, kind.__name__
-        assert np.array_equal(made[2], corruptions.corrupt(images, kind, 2)), kind.__name__
+@pytest.mark.parametrize("kind", corruptions.KINDS)
+def test_a_corruption_changes_pictures_differently_with_each_severity(kind):
+    images = MNIST["x_train"][:20, ..., np.newaxis] / np.float32(255)  # from 0 to 1
+    made = [images, *(corruptions.corrupt(images, kind, severity) for severity in (1, 2, 3))]
+    for pictures, others in combinations(made, 2):
+        assert np.abs(pictures - others).mean() > 0.01
+    assert np.ptp(made) <= 1 and np.array_equal(made[2], corruptions.corrupt(images, kind, 2))
 
 
-def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys):
+def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "run_here", Mock(return_value=[]))  # what is not refused ends
     path = tmp_path / "rows.csv"
     rows = pd.DataFrame([{**dict.fromkeys(bench.COLUMNS, 1), "recipe": "smoke"}])
     for table, message in [
