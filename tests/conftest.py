@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from types import SimpleNamespace
@@ -81,6 +82,22 @@ def outputs(notebook):
 def numbers(text):
     """Return the numbers in ``text``, without thousands separators, as floats."""
     return [float(n) for n in re.findall(r"\d+(?:\.\d+)?", re.sub(r",(?=\d{3})", "", text))]
+
+
+def solutions(notebook):
+    """Return the code of the exercises' solutions in ``notebook``."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return re.findall(r"<summary>Solution.*?```python\n(.*?)```", text, re.DOTALL)
+
+
+def start_small_run(path, **environment):
+    """Start a run of the notebook at ``path`` with small networks; return the process."""
+    command = [sys.executable, ROOT / "tools" / "run_notebook.py", path, path.with_suffix(".out")]
+    small = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 2, "VALIDATION_SIZE": 500}
+    for name, value in small.items():
+        command += ["-p", name, str(value)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
 
 
 def run_cells(*wanted, **parameters):

@@ -3,13 +3,10 @@ in two small notebooks, and the named check of checks.py has to say what is wron
 """
 
 import json
-import subprocess
-import sys
 
 import pytest
-from conftest import ROOT, copy_project
+from conftest import copy_project, start_small_run
 
-SMALL = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 2, "VALIDATION_SIZE": 500}
 RING = "tf.cast(tf.abs(tf.sqrt(down**2 + across**2) - 13) < 0.8, 'float32')"
 # By notebook: what a cell says, what it says instead, the check, and what that says.
 MISTAKES = {
@@ -107,11 +104,7 @@ def errors(tmp_path_factory):
         folder = tmp_path_factory.mktemp(notebook)
         made = [mistake[:2] for mistake in mistakes.values()]
         path = copy_project(folder, images=4_000, mistakes=made)
-        command = [sys.executable, ROOT / "tools" / "run_notebook.py", path, folder / "out.ipynb"]
-        for setting, value in SMALL.items():
-            command += ["-p", setting, str(value)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        runs[notebook] = folder, subprocess.Popen(command, **pipes)
+        runs[notebook] = folder, start_small_run(path)
     found = {}
     for notebook, (folder, run) in runs.items():
         printed, _ = run.communicate()

@@ -2,16 +2,12 @@
 cell bears a second run, and the exercises' solutions work.
 """
 
-import os
 import re
-import subprocess
-import sys
 
 import nbformat
 import pytest
-from conftest import ROOT, code_cells, copy_project, read_notebook, tags
+from conftest import code_cells, copy_project, read_notebook, solutions, start_small_run, tags
 
-SMALL = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 2, "VALIDATION_SIZE": 500}
 DIGEST = """
 import hashlib
 for network in (model, plain, robust):
@@ -20,12 +16,6 @@ for network in (model, plain, robust):
 """
 # Clothes come from the internet. Digits have their form.
 NO_DOWNLOAD = "keras.datasets.fashion_mnist.load_data = load_mnist"
-
-
-def solutions():
-    """Return the code of the exercises' solutions in the lesson."""
-    text = "\n".join(cell.source for cell in read_notebook().cells if cell.cell_type == "markdown")
-    return re.findall(r"<summary>Solution.*?```python\n(.*?)```", text, re.S)
 
 
 def write_twice(folder, solved):
@@ -38,20 +28,11 @@ def write_twice(folder, solved):
     copies = [nbformat.v4.new_code_cell(cell.source, metadata=cell.metadata) for cell in cells]
     first = next(cell for cell in copies if "parameters" in tags(cell))
     first.metadata = {}  # the test's parameters come after the second
-    last = [DIGEST, *[NO_DOWNLOAD, *solutions()][: None if solved else 0]]
+    last = [DIGEST, *[NO_DOWNLOAD, *solutions(notebook)][: None if solved else 0]]
     notebook.cells = copies + [nbformat.v4.new_code_cell(source) for source in last]
     path = folder / "notebooks" / f"twice, {solved=}.ipynb"
     nbformat.write(notebook, path)
     return path
-
-
-def start(path, **environment):
-    """Start a run of the notebook ``path`` in its folder; return the process."""
-    command = [sys.executable, ROOT / "tools" / "run_notebook.py", path, path.with_suffix(".out")]
-    for name, value in SMALL.items():
-        command += ["-p", name, str(value)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +42,10 @@ def two_runs(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("runs") / "chiffres écrits 数字"
     paths = [write_twice(folder, solved) for solved in (True, False)]
-    runs = [start(paths[0]), start(paths[1], HOME="/proc/nobody", DISPLAY="")]
+    runs = [
+        start_small_run(paths[0]),
+        start_small_run(paths[1], HOME="/proc/nobody", DISPLAY=""),
+    ]
     printed = [run.communicate()[0] for run in runs]
     for run, text in zip(runs, printed):
         assert run.returncode == 0, text[-3_000:]
@@ -85,7 +69,7 @@ def test_two_runs_at_once_leave_a_whole_model(two_runs):
 def test_solutions_work(two_runs):
     """What they print in the end, trained on few images, says that they have run."""
     lines = two_runs[1][0].splitlines()
-    assert len(solutions()) == 4
+    assert len(solutions(read_notebook())) == 4
     for start in ["0.2%: below", "test accuracy ", "mean "]:
         assert any(line.startswith(start) for line in lines), f"no solution prints {start!r}"
     *_, quick = [line for line in lines if re.match(r"28/28 - ", line)]

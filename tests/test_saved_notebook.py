@@ -4,7 +4,7 @@ import re
 import symtable
 from base64 import b64decode
 
-from conftest import NOTEBOOK, ROOT, code_cells, outputs, tags
+from conftest import NOTEBOOK, ROOT, code_cells, outputs, solutions, tags
 from finish_notebook import ATTACHED, SHOWN, digest_outputs, find_picture, other_pictures
 
 # The tags of the cells whose text may differ between machines, in order: nbval runs them and
@@ -96,9 +96,7 @@ def names_in(table):
 
 def test_one_name_has_one_meaning(saved):
     """A name that one cell or solution takes from another is set in one place only."""
-    prose = "\n".join(cell.source for cell in saved.cells if cell.cell_type == "markdown")
-    sources = [cell.source for cell in code_cells(saved)]
-    sources += re.findall(r"<summary>Solution.*?```python\n(.*?)```", prose, re.S)
+    sources = [cell.source for cell in code_cells(saved)] + solutions(saved)
     cells = [names_in(symtable.symtable(source, "cell", "exec")) for source in sources]
     taken = set().union(*(taken for _, taken in cells))
     for name in taken:
