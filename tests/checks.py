@@ -913,7 +913,7 @@ def all_files_answer_as_the_network(s):
     assert s.printed["export"].splitlines() == lines, lines
     loaded = keras.models.load_model(path.with_suffix(".keras"))
     assert same(loaded.get_weights(), s.robust.get_weights()), "not the augmented network"
-    assert not list(path.parent.glob("new.*")), "an unfinished file is left"
+    assert not list(path.parent.glob("new*")), "an unfinished file is left"
 
 
 @check

