@@ -30,13 +30,15 @@ def keras_example(x, y, seed, epochs):
         layers.Dense(10, activation="softmax"),
     ])
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
-    images, labels = x[..., np.newaxis].astype("float32") / 255, keras.utils.to_categorical(y, 10)
+
+    def scale(x):
+        return x[..., np.newaxis].astype("float32") / 255
+
+    images, labels = scale(x), keras.utils.to_categorical(y, 10)
     start = time.perf_counter()
     model.fit(images, labels, batch_size=128, epochs=epochs, validation_split=0.1, verbose=0)
     seconds = time.perf_counter() - start
-    return lambda x: model.predict(
-        x[..., np.newaxis].astype("float32") / 255, batch_size=1_000, verbose=0
-    ), seconds
+    return lambda x: model.predict(scale(x), batch_size=1_000, verbose=0), seconds
 
 
 def pytorch_example(x, y, seed, epochs):
@@ -94,19 +96,13 @@ def train_mnist_fast(x, y, seed, epochs):
     return fit_torch(model, optimizer, schedule, x, y, epochs, batch_size=256)
 
 
-def standardise(x):
-    """Return uint8 images (n, 28, 28) as a float32 tensor (n, 1, 28, 28) with MNIST's mean 0 and
-    deviation 1.
-    """
-    import torch
-
-    return (torch.from_numpy(x)[:, None].float() / 255 - 0.1307) / 0.3081
-
-
 def fit_torch(model, optimizer, schedule, x, y, epochs, batch_size):
     """Train ``model`` on ``x`` and ``y`` with a step of ``schedule`` after each batch."""
     import torch
     from torch.nn.functional import cross_entropy
+
+    def standardise(x):  # to mean 0 and deviation 1 on the training images; (n, 1, 28, 28)
+        return (torch.from_numpy(x)[:, None].float() / 255 - 0.1307) / 0.3081
 
     start = time.perf_counter()
     images, labels = standardise(x), torch.from_numpy(y.astype("int64"))
@@ -116,18 +112,12 @@ def fit_torch(model, optimizer, schedule, x, y, epochs, batch_size):
             cross_entropy(model(images[batch]), labels[batch]).backward()
             optimizer.step()
             schedule.step()
-    return torch_predictor(model), time.perf_counter() - start
-
-
-def torch_predictor(model):
-    """Return a function from uint8 images (m, 28, 28) to ``model``'s probabilities (m, 10)."""
-    import torch
+    seconds = time.perf_counter() - start
+    model.eval()
 
     def predict(x):
-        model.eval()
         with torch.no_grad():
-            return torch.cat([
-                model(part).softmax(1) for part in standardise(x).split(1_000)
-            ]).numpy()
+            parts = [model(part).softmax(dim=1) for part in standardise(x).split(1_000)]
+        return torch.cat(parts).numpy()
 
-    return predict
+    return predict, seconds

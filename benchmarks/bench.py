@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
-from recipes import MEASURES, RECIPES, ROOT, code_version, measure
+from recipes import DEFAULT, MEASURES, RECIPES, ROOT, code_version, measure
 from tqdm import tqdm
 
 KEY = ["recipe", "seed", "epochs"]
@@ -26,28 +26,20 @@ COLUMNS = [*KEY, "code", "machine", *MEASURES]
 
 def machine():
     """Return this machine's processor, its vector instructions and number of cores as text."""
-    try:
-        description = Path("/proc/cpuinfo").read_text()
-        name = re.search(r"model name\s*: (.+)", description)[1]
-    except (OSError, TypeError):  # no Linux, or one that does not name its processor
-        description, name = "", platform.machine()
-    vectors = next(
-        (
-            f", {label}"
-            for flag, label in [("avx512f", "AVX-512"), ("avx2", "AVX2")]
-            if flag in description
-        ),
-        "",
-    )
-    return f"{name}{vectors}, {os.cpu_count()} cores"
+    path = Path("/proc/cpuinfo")
+    told = path.read_text() if path.exists() else ""  # only Linux has it
+    name = re.search(r"model name\s*: (.+)", told)
+    vectors = ["AVX-512"] * ("avx512f" in told) + ["AVX2"] * ("avx2" in told)
+    parts = [name[1] if name else platform.machine(), *vectors[:1], f"{os.cpu_count()} cores"]
+    return ", ".join(parts)
 
 
-def read_rows(path, recipes):
+def read_rows(path):
     """Return the finished runs in ``path`` as a table with the columns COLUMNS, empty if there is
     no such file.
 
-    Raises ValueError if the file is not this benchmark's, or holds rows of ``recipes`` measured
-    with other code.
+    Raises ValueError if the file is not this benchmark's, or holds rows that were measured with
+    other code than the present one.
     """
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
@@ -62,13 +54,12 @@ def read_rows(path, recipes):
             f"{path} has other columns than this version of the benchmark writes: "
             "move it away, or name another file with --csv."
         )
-    for recipe in recipes:
-        codes = set(rows.code[rows.recipe == recipe]) - {code_version(recipe)}
-        if codes:
+    for recipe, runs in rows.groupby("recipe"):
+        others = set(runs.code) - {code_version(recipe) if recipe in RECIPES else None}
+        if others:
             raise ValueError(
-                f"{path} holds rows of {recipe} that were measured with another version "
-                f"of its code ({', '.join(codes)}): delete these rows, or name another file "
-                "with --csv."
+                f"{path} holds rows of {recipe} that were measured with another version of its "
+                f"code ({', '.join(others)}): delete these rows, or name another file with --csv."
             )
     return rows
 
@@ -100,8 +91,8 @@ def run_here(jobs):
 
 
 def run_on_ray(jobs, address):
-    """Yield (job, row) for each of ``jobs`` as it finishes on the Ray cluster at ``address`` (None:
-    one on this machine).
+    """Yield (job, row) for each of ``jobs`` as it finishes on the Ray cluster at ``address``, or on
+    one of this machine alone if that is empty.
 
     A run whose worker dies is started again, up to three times.
     """
@@ -113,7 +104,7 @@ def run_on_ray(jobs, address):
             "then build/bench/bin/python benchmarks/bench.py."
         ) from error
     ray.init(
-        address=address,
+        address=address or None,
         log_to_driver=False,
         runtime_env={
             "working_dir": str(ROOT),
@@ -121,9 +112,8 @@ def run_on_ray(jobs, address):
             "excludes": ["/.git", "/.venv", "/build", "/docs", "/models", "/tests"],
         },
     )
-    run = ray.remote(max_calls=1, max_retries=3)(
-        measure
-    )  # max_calls: a fresh process for each run, as on one machine
+    # max_calls: a fresh process for each run, as on one machine
+    run = ray.remote(max_calls=1, max_retries=3)(measure)
     waiting = {run.options(name=" ".join(map(str, job))).remote(*job): job for job in jobs}
     while waiting:
         [done], _ = ray.wait(list(waiting), num_returns=1)
@@ -139,21 +129,20 @@ def parse(arguments):
         "--recipes",
         nargs="+",
         metavar="RECIPE",
-        default=[name for name in RECIPES if name not in ("smoke", "ours-validation")],
-        help=f"any of {', '.join(RECIPES)}; all but smoke and ours-validation if not given",
+        default=[],
+        help=f"any of {', '.join(RECIPES)}; the first {len(DEFAULT)} of them, and those that the "
+        "file has rows of, if not given",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
-    parser.add_argument(
-        "--epochs", type=int, help="for all recipes; each recipe's own number if not given"
-    )
+    parser.add_argument("--epochs", type=int, help="each recipe's own number if not given")
     parser.add_argument("--csv", type=Path, default=ROOT / "build" / "results.csv")
     parser.add_argument(
-        "--ray", action="store_true", help="spread the runs over this machine with Ray"
-    )
-    parser.add_argument(
+        "--ray",
         "--ray-address",
+        nargs="?",
+        const="",
         metavar="ADDRESS",
-        help="spread the runs over the Ray cluster at this address",
+        help="spread the runs with Ray: over the cluster at this address, or over this machine",
     )
     options = parser.parse_args(arguments)
     for recipe in options.recipes:
@@ -169,48 +158,32 @@ def parse(arguments):
 def main(arguments=None):
     options = parse(arguments)
     try:
-        rows = read_rows(options.csv, options.recipes)
+        rows = read_rows(options.csv)
     except ValueError as error:
         sys.exit(str(error))
-    finished = set(rows[KEY].itertuples(index=False, name=None))
+    recipes = options.recipes or dict.fromkeys([*DEFAULT, *rows.recipe])
     jobs = [
-        (recipe, seed, options.epochs or RECIPES[recipe][1])
-        for seed in options.seeds
-        for recipe in options.recipes
+        (name, n, options.epochs or RECIPES[name][1]) for n in options.seeds for name in recipes
     ]
+    finished = set(rows[KEY].itertuples(index=False, name=None))
     jobs = [job for job in dict.fromkeys(jobs) if job not in finished]
-    on_ray = options.ray or options.ray_address
-    results = run_on_ray(jobs, options.ray_address) if on_ray else run_here(jobs)
-    with tqdm(
-        total=len(jobs),
-        unit="run",
-        desc=" ".join(map(str, jobs[0])) if jobs else "all runs are finished",
-    ) as bar:
+    results = run_here(jobs) if options.ray is None else run_on_ray(jobs, options.ray)
+    kept = f"the finished runs are kept in {options.csv}. Start again to go on."
+    with tqdm(total=len(jobs), unit="run") as bar:
+        bar.set_description(" ".join(map(str, jobs[0])) if jobs else "all runs are finished")
         try:
-            for job, row in results:
-                row = {
-                    **dict(zip(KEY, job)),
-                    "code": code_version(job[0]),
-                    "machine": machine(),
-                    **row,
-                }
-                rows = (
-                    pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
-                    if len(rows)
-                    else pd.DataFrame([row])
-                )
+            for job, measured in results:
+                row = dict(zip(KEY, job), code=code_version(job[0]), machine=machine(), **measured)
+                row = pd.DataFrame([row])
+                rows = pd.concat([rows, row], ignore_index=True) if len(rows) else row
                 write_rows(rows[COLUMNS], options.csv)
                 bar.update()
-                bar.set_description(f"finished {' '.join(map(str, job))}: {row['accuracy']:.2%}")
+                accuracy = f"{measured['accuracy']:.2%}"
+                bar.set_description(f"finished {' '.join(map(str, job))}: {accuracy}")
         except Exception as error:  # whatever it is, say first that nothing is lost
-            sys.exit(
-                f"a run failed ({type(error).__name__}: {error}); the finished ones are kept in "
-                f"{options.csv}. Start again to go on."
-            )
+            sys.exit(f"a run failed ({type(error).__name__}: {error}); {kept}")
         except KeyboardInterrupt:
-            sys.exit(
-                f"\ninterrupted; the finished runs are kept in {options.csv}. Start again to go on."
-            )
+            sys.exit(f"\ninterrupted; {kept}")
 
 
 if __name__ == "__main__":

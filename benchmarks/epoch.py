@@ -4,11 +4,10 @@ Prints milliseconds for the parts of one training step of the notebook's Part II
 of several repetitions.
 """
 
-import contextlib
 import time
 from statistics import median
 
-from recipes import NOTEBOOK, training_code
+from recipes import run_cells
 
 STEPS = 20  # in each repetition
 
@@ -30,19 +29,8 @@ def milliseconds(functions, repetitions=7):
     return {name: median(durations) for name, durations in times.items()}
 
 
-def train(**parameters):
-    """Execute the notebook's cells up to Part III's training; return their names."""
-    names = {}
-    with contextlib.chdir(NOTEBOOK.parent):
-        for tags, source in training_code("train-augmented"):
-            exec(source, names)
-            if "parameters" in tags:
-                names.update(parameters)
-    return names
-
-
 def main(**parameters):
-    names = train(EPOCHS=2, **parameters)
+    names = run_cells("train-augmented", EPOCHS=2, **parameters)
     import keras
     import tensorflow as tf
 

@@ -1,12 +1,15 @@
 """What the benchmark can run, and how one run is measured."""
 
 import ast
+import contextlib
 import hashlib
 import inspect
 import re
 import resource
+import symtable
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import anchors
@@ -16,85 +19,85 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "notebooks" / "mnist_cnn.ipynb"
-SEVERITY = 2  # the one reported kind by kind
+SEVERITY = 2  # of the corruptions, from 1 to 3
 
 
-# The tags of the notebook's cells that train, with the network that each leaves. Those that they
-# need have the tag recipe.
-TRAININGS = {
-    "train-first": "model",
-    "train-plain": "plain",
-    "train-augmented": "robust",
-    "one-epoch": "quick",
-}
-
-
+@cache
 def notebook_cells():
     """Return the notebook's code cells as pairs (tags, source); the exercise's solution has the tag
     one-epoch.
     """
     cells = nbformat.read(NOTEBOOK, 4).cells
-    code = [
-        (set(cell.metadata.get("tags", [])), cell.source)
-        for cell in cells
-        if cell.cell_type == "code"
-    ]
+    code = [(set(c.metadata.get("tags", [])), c.source) for c in cells if c.cell_type == "code"]
     text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
     [solution] = re.findall(r"<summary>Solution \d: one epoch.*?```python\n(.*?)```", text, re.S)
     return [*code, ({"one-epoch"}, solution)]
 
 
-def training_code(training):
-    """Return the sources of the notebook's cells up to the one tagged ``training``, but for other
-    trainings.
+def needed_cells(tag, given=()):
+    """Return the cell tagged ``tag`` after those that it needs, as pairs (tags, source).
+
+    It needs the cells tagged recipe before it that set a name which it reads, itself or through
+    others, and those that set no name: they configure TensorFlow. The names ``given`` need no cell.
     """
-    return [(tags, source) for tags, source in notebook_cells() if tags & {"recipe", training}]
+    found, wanted = [], set()
+    for tags, source in reversed(notebook_cells()):
+        symbols = symtable.symtable(source, "cell", "exec").get_symbols()
+        names = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
+        if tag in tags or (found and "recipe" in tags and (not names or names & wanted)):
+            found.insert(0, (tags, source))
+            read = {n.id for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
+            wanted |= read - set(given)
+    return found
 
 
-def notebook_function(name, **names):
-    """Return the function ``name`` that the notebook defines, with the global ``names`` that it
-    needs.
+def run_cells(tag, **given):
+    """Execute the cell tagged ``tag`` and those that it needs, with ``given`` in place of what they
+    set; return all names.
     """
-    source = next(source for _, source in notebook_cells() if f"def {name}(" in source)
-    exec(source, names)
-    return names[name]
+    names = {}
+    with contextlib.chdir(NOTEBOOK.parent):
+        for _, source in needed_cells(tag, given):
+            exec(source, names)
+            names.update(given)
+    return names
 
 
-def notebook(x, y, seed, epochs, training, **parameters):
-    """Train by executing the notebook's own cells with other ``parameters``; like the functions in
-    anchors.py.
+def preprocess(images):
+    """Return uint8 ``images`` (n, 28, 28) as the notebook's function of this name makes them."""
+    names = {"np": np}
+    exec(next(source for _, source in notebook_cells() if "def preprocess(" in source), names)
+    return names["preprocess"](images)
 
-    ``training`` is the tag of the cell that trains. The notebook loads the images itself, so ``x``
-    and ``y`` are not used.
+
+def notebook(x, y, seed, epochs, training, network, **settings):
+    """Train by executing the notebook's own cells with other ``settings`` of its parameters; like
+    the functions in anchors.py.
+
+    ``training`` is the tag of the cell that trains, ``network`` the name that it gives the network.
+    The notebook loads the images itself, so ``x`` and ``y`` are not used.
     """
     import keras
     from nbclient import NotebookClient
 
+    settings = settings | {"SEED": seed, "EPOCHS": epochs}
     with tempfile.TemporaryDirectory() as folder:
-        parameters = {**parameters, "SEED": seed, "EPOCHS": epochs}
-        sources = []
-        for tags, source in training_code(training):
+        run = nbformat.v4.new_notebook()
+        for tags, source in needed_cells(training):
+            if "parameters" in tags:
+                source += "".join(f"\n{name} = {value!r}" for name, value in settings.items())
             if training in tags:
                 source = (
-                    "import time; start = time.perf_counter()\n"
-                    f"{source}\nseconds = time.perf_counter() - start"
+                    f"import time; start = time.perf_counter()\n{source}\n"
+                    "seconds = time.perf_counter() - start\n"
+                    f"{network}.save({folder!r} + '/model.keras')\n"
+                    f"open({folder!r} + '/seconds', 'w').write(str(seconds))"
                 )
-            sources.append(source)
-            if "parameters" in tags:
-                sources.extend(f"{name} = {value!r}" for name, value in parameters.items())
-        sources.append(
-            f"{TRAININGS[training]}.save({folder!r} + '/model.keras')\n"
-            f"open({folder!r} + '/seconds', 'w').write(str(seconds))"
-        )
-        run = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(source) for source in sources]
-        )
-        NotebookClient(
-            run, timeout=None, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
-        ).execute()
+            run.cells.append(nbformat.v4.new_code_cell(source))
+        place = {"metadata": {"path": str(NOTEBOOK.parent)}}
+        NotebookClient(run, timeout=None, resources=place).execute()
         model = keras.models.load_model(Path(folder, "model.keras"))
         seconds = float(Path(folder, "seconds").read_text())
-    preprocess = notebook_function("preprocess", np=np)
     return lambda x: model.predict(preprocess(x), batch_size=1_000, verbose=0), seconds
 
 
@@ -111,65 +114,114 @@ def random_forest(x, y, seed, epochs):
     return lambda x: model.predict_proba(x.reshape(-1, 784)), seconds
 
 
+SOURCES = {tag: source for tags, source in notebook_cells() for tag in tags}
+PARAMETERS = {}  # the notebook's, with their defaults
+exec(SOURCES["parameters"], {}, PARAMETERS)
+AUGMENTED = {"training": "train-augmented", "network": "robust"}
 # name: (what trains, epochs, parameters)
 RECIPES = {
-    "ours-1": (notebook, 1, {"training": "one-epoch"}),
+    "ours-1": (notebook, 1, {"training": "one-epoch", "network": "quick"}),
     "train-mnist-fast": (anchors.train_mnist_fast, 1, {}),
-    "ours-part-1": (notebook, 3, {"training": "train-first"}),
-    "ours-control": (notebook, 10, {"training": "train-plain"}),
-    "ours": (notebook, 10, {"training": "train-augmented"}),
-    "ours-long": (
+    "ours-part-1": (notebook, 3, {"training": "train-first", "network": "model"}),
+    "ours-control": (
         notebook,
-        60,
-        {"training": "train-augmented", "FILTERS_1": 32, "VALIDATION_SIZE": 1_000},
+        PARAMETERS["EPOCHS"],
+        {"training": "train-plain", "network": "plain"},
     ),
+    "ours": (notebook, PARAMETERS["EPOCHS"], AUGMENTED),
     "keras-example": (anchors.keras_example, 15, {}),
     "pytorch-example": (anchors.pytorch_example, 14, {}),
+    "ours-validation": (notebook, PARAMETERS["EPOCHS"], AUGMENTED),  # to choose settings by
     "smoke": (random_forest, 1, {}),  # tries the benchmark itself
 }
-RECIPES["ours-validation"] = RECIPES["ours"]  # measured on images held back, to choose settings
-MEASURES = [
-    "accuracy",
-    "nll",
-    "ece",
-    "fit_seconds",
-    "peak_memory_mb",
-    "corruption_error",
-    *(f"error_{kind.__name__}" for kind in corruptions.KINDS),
-]
+DEFAULT = list(RECIPES)[:6]
+# Names of columns, and what each holds the errors on: the corruptions, and the lesson's pictures.
+CORRUPTIONS = {f"error_{kind.replace(' ', '_')}": kind for kind in corruptions.KINDS}
+KINDS = {
+    f"kind_{kind.strip('*').replace(' ', '_')}": kind
+    for kind in re.findall(r'^    "(.+?)": ', SOURCES["changes"], re.M)
+}
+MEASURES = ["accuracy", "nll", "ece", "fit_seconds", "peak_memory_mb", "corruption_error"]
+MEASURES += [*CORRUPTIONS, *KINDS]
+
+
+def outline(node):
+    """Return ``node`` of a syntax tree as nested lists, the same ones in all versions of Python."""
+    if isinstance(node, list):
+        return [outline(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = [(name, value) for name, value in ast.iter_fields(node) if name != "ctx"]
+    fields = [[name, outline(value)] for name, value in fields if value not in (None, [])]
+    return [type(node).__name__, *fields]
 
 
 def bare(source):
-    """Return ``source`` without comments, docstrings and line breaks of its own."""
+    """Return ``source`` as text without what changes no number: comments, docstrings, layout, what
+    it prints and what its errors say.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node):
             del node.body[0]
-    return ast.unparse(tree)
+        elif isinstance(node, ast.Raise):
+            node.exc = node.cause = None
+        elif isinstance(node, ast.Expr) and ast.unparse(node).startswith("print("):
+            node.value = ast.Constant(None)
+    return str(outline(tree))
+
+
+def bare_cells(tag, given=(), **settings):
+    """Return the bare code of the cell tagged ``tag`` and those that it needs, and the parameters
+    that it reads, with ``settings`` in place of their defaults.
+    """
+    cells = needed_cells(tag, given)
+    code = str([bare(source) for tags, source in cells if not tags & {"imports", "parameters"}])
+    values = (PARAMETERS | settings).items()
+    return code + str({n: value for n, value in values if re.search(rf"\b{n}\b", code)})
+
+
+def pictures_code():
+    """Return the bare code that makes the pictures which each recipe is measured on."""
+    return f"{SEVERITY}{bare(inspect.getsource(corruptions))}{bare_cells('changes', {'x_val'})}"
+
+
+def digest(code):
+    """Return twelve hexadecimal digits that stand for the text ``code``."""
+    return hashlib.sha256(code.encode()).hexdigest()[:12]
 
 
 def code_version(recipe):
-    """Return a digest of the code that ``recipe`` runs: rows with others must not be mixed in."""
-    train, _, parameters = RECIPES[recipe]
-    if train is notebook:
-        sources = [source for _, source in training_code(parameters["training"])]
-    else:
-        sources = [inspect.getsource(train)]
-    code = [bare(source) for source in [*sources, inspect.getsource(corruptions)]]
-    return hashlib.sha256("".join([*code, str(parameters)]).encode()).hexdigest()[:12]
-
-
-def corrupted_images(images, kind):
-    """Return uint8 ``images`` (n, 28, 28) corrupted by ``kind`` at SEVERITY; made once and kept in
-    build/.
+    """Return a digest of the code that ``recipe`` trains and is measured with: rows with others
+    must not be mixed in. Its seed and epochs stand in the row.
     """
-    digest = hashlib.sha256(images.tobytes() + inspect.getsource(corruptions).encode())
-    path = ROOT / "build" / "corrupted" / f"{kind.__name__}-{digest.hexdigest()[:12]}.npy"
+    train, _, settings = RECIPES[recipe]
+    if train is notebook:
+        settings = settings | {"SEED": None, "EPOCHS": None}
+        code = bare_cells(settings.pop("training"), **settings)
+    else:
+        called = [train.__globals__.get(name) for name in train.__code__.co_names]
+        functions = [train, *filter(inspect.isfunction, called)]
+        code = "".join(bare(inspect.getsource(function)) for function in functions)
+    return digest(code + pictures_code())
+
+
+def other_pictures(images):
+    """Return uint8 pictures (n, 28, 28) made of ``images``, of the same kind, by column of MEASURES:
+    corrupted at SEVERITY, and changed by the lesson's own cells with its default seed.
+
+    They are made once and kept in build/.
+    """
+    version = digest(hashlib.sha256(images.tobytes()).hexdigest() + pictures_code())
+    path = ROOT / "build" / f"pictures-{version}.npz"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        corrupted = corruptions.corrupt(images[..., np.newaxis] / 255, kind, SEVERITY)
+        x = images[..., np.newaxis] / 255
+        made = {name: corruptions.corrupt(x, kind, SEVERITY) for name, kind in CORRUPTIONS.items()}
+        made |= zip(KINDS, run_cells("changes", x_val=preprocess(images))["kinds"].values())
+        made = {n: np.rint(np.asarray(x)[..., 0] * 255).astype("uint8") for n, x in made.items()}
+        path.parent.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.save(file, np.rint(corrupted[..., 0] * 255).astype("uint8"))
+            np.savez(file, **made)
         Path(file.name).replace(path)  # whole or not at all, also with two runs at once
     return np.load(path)
 
@@ -190,36 +242,32 @@ def measure(recipe, seed, epochs):
     """Train ``recipe`` with ``seed`` for ``epochs`` and return its row: a dict with the keys
     MEASURES.
 
-    Accuracy and errors are shares, ``nll`` in nats, ``fit_seconds`` the training alone,
-    ``peak_memory_mb`` that of the training process. To be called in a fresh process, for the
-    memory's sake.
+    ``accuracy`` is a share of right answers; all columns of CORRUPTIONS and KINDS are shares of
+    wrong ones. ``nll`` is in nats, ``fit_seconds`` the training alone, ``peak_memory_mb`` that of
+    the training process. To be called in a fresh process, for the memory's sake.
     """
     from sklearn.metrics import log_loss
 
     with np.load(ROOT / "data" / "mnist.npz") as file:
-        x_train, y_train, x_test, y_test = (
-            file[name] for name in ["x_train", "y_train", "x_test", "y_test"]
-        )
+        x_train, y_train, x, y = (file[n] for n in ["x_train", "y_train", "x_test", "y_test"])
     if recipe == "ours-validation":  # the images that the notebook holds back
-        x_test, y_test = x_train[-5_000:], y_train[-5_000:]
-    train, _, parameters = RECIPES[recipe]
-    predict, fit_seconds = train(x_train, y_train, seed, epochs, **parameters)
+        x, y = (images[-PARAMETERS["VALIDATION_SIZE"] :] for images in (x_train, y_train))
+    train, _, settings = RECIPES[recipe]
+    predict, fit_seconds = train(x_train, y_train, seed, epochs, **settings)
     who = resource.RUSAGE_CHILDREN if train is notebook else resource.RUSAGE_SELF
     peak = resource.getrusage(who).ru_maxrss / 1024
-    probabilities = predict(x_test)
-    n = 1_000 if recipe == "smoke" else len(x_test)
-    errors = {
-        f"error_{kind.__name__}": float(
-            np.mean(predict(corrupted_images(x_test[:n], kind)).argmax(1) != y_test[:n])
-        )
-        for kind in corruptions.KINDS
+    probabilities = predict(x)
+    n = 1_000 if recipe == "smoke" else len(x)
+    wrong = {
+        name: float(np.mean(predict(pictures).argmax(axis=1) != y[:n]))
+        for name, pictures in other_pictures(x[:n]).items()
     }
     return {
-        "accuracy": float(np.mean(probabilities.argmax(1) == y_test)),
-        "nll": float(log_loss(y_test, probabilities)),
-        "ece": calibration_error(probabilities, y_test),
+        "accuracy": float(np.mean(probabilities.argmax(axis=1) == y)),
+        "nll": float(log_loss(y, probabilities)),
+        "ece": calibration_error(probabilities, y),
         "fit_seconds": round(fit_seconds, 2),
         "peak_memory_mb": round(peak),
-        "corruption_error": float(np.mean(list(errors.values()))),
-        **errors,
+        "corruption_error": float(np.mean([wrong[name] for name in CORRUPTIONS])),
+        **wrong,
     }
