@@ -19,16 +19,10 @@ def keras_example(x, y, seed, epochs):
     from keras import layers
 
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential([
-        keras.Input((28, 28, 1)),
-        layers.Conv2D(32, 3, activation="relu"),
-        layers.MaxPooling2D(),
-        layers.Conv2D(64, 3, activation="relu"),
-        layers.MaxPooling2D(),
-        layers.Flatten(),
-        layers.Dropout(0.5),
-        layers.Dense(10, activation="softmax"),
-    ])
+    first = [layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D()]
+    second = [layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D()]
+    last = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(10, activation="softmax")]
+    model = keras.Sequential([keras.Input((28, 28, 1)), *first, *second, *last])
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
 
     def scale(x):
@@ -49,19 +43,9 @@ def pytorch_example(x, y, seed, epochs):
     from torch import nn
 
     torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Conv2d(1, 32, 3),
-        nn.ReLU(),
-        nn.Conv2d(32, 64, 3),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Dropout(0.25),
-        nn.Flatten(),
-        nn.Linear(9216, 128),
-        nn.ReLU(),
-        nn.Dropout(0.5),
-        nn.Linear(128, 10),
-    )
+    first = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    last = [nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10)]
+    model = nn.Sequential(*first, nn.Dropout(0.25), nn.Flatten(), *last)
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     steps = -(-len(x) // 64)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=steps, gamma=0.7)
@@ -76,18 +60,10 @@ def train_mnist_fast(x, y, seed, epochs):
     from torch import nn
 
     torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Conv2d(1, 24, 5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(24, 32, 3),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(800, 256),
-        nn.ReLU(),
-        nn.Linear(256, 10),
-    )
+    first = [nn.Conv2d(1, 24, 5), nn.MaxPool2d(2), nn.ReLU()]
+    second = [nn.Conv2d(24, 32, 3), nn.MaxPool2d(2), nn.ReLU()]
+    last = [nn.Flatten(), nn.Linear(800, 256), nn.ReLU(), nn.Linear(256, 10)]
+    model = nn.Sequential(*first, *second, *last)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.7, 0.9))
     steps = epochs * -(-len(x) // 256)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

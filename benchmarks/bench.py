@@ -43,24 +43,18 @@ def read_rows(path):
     """
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
+    other = "delete these rows, or name another file with --csv"
     try:
         rows = pd.read_csv(path, dtype={"code": str})
     except ValueError as error:
-        raise ValueError(
-            f"{path} is not a table of results ({error}): name another file with --csv."
-        ) from error
+        raise ValueError(f"{path} is not a table of results ({error}): {other}.") from error
     if list(rows) != COLUMNS:
-        raise ValueError(
-            f"{path} has other columns than this version of the benchmark writes: "
-            "move it away, or name another file with --csv."
-        )
+        raise ValueError(f"{path} has other columns than this version writes: {other}.")
     for recipe, runs in rows.groupby("recipe"):
         others = set(runs.code) - {code_version(recipe) if recipe in RECIPES else None}
         if others:
-            raise ValueError(
-                f"{path} holds rows of {recipe} that were measured with another version of its "
-                f"code ({', '.join(others)}): delete these rows, or name another file with --csv."
-            )
+            told = f"rows of {recipe} that were measured with another version of its code"
+            raise ValueError(f"{path} holds {told} ({', '.join(others)}): {other}.")
     return rows
 
 
@@ -96,22 +90,12 @@ def run_on_ray(jobs, address):
 
     A run whose worker dies is started again, up to three times.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise ValueError(
-            "Ray is not installed: run `make bench-env`, "
-            "then build/bench/bin/python benchmarks/bench.py."
-        ) from error
-    ray.init(
-        address=address or None,
-        log_to_driver=False,
-        runtime_env={
-            "working_dir": str(ROOT),
-            "env_vars": {"PYTHONPATH": "benchmarks"},
-            "excludes": ["/.git", "/.venv", "/build", "/docs", "/models", "/tests"],
-        },
-    )
+    import ray  # installed by `make bench-env`
+
+    left_out = ["/.git", "/.venv", "/build", "/docs", "/models", "/tests"]
+    files = {"working_dir": str(ROOT), "excludes": left_out}
+    environment = files | {"env_vars": {"PYTHONPATH": "benchmarks"}}
+    ray.init(address=address or None, log_to_driver=False, runtime_env=environment)
     # max_calls: a fresh process for each run, as on one machine
     run = ray.remote(max_calls=1, max_retries=3)(measure)
     waiting = {run.options(name=" ".join(map(str, job))).remote(*job): job for job in jobs}
@@ -122,32 +106,17 @@ def run_on_ray(jobs, address):
 
 def parse(arguments):
     """Return the command line's options; exits with a message if one is wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--recipes",
-        nargs="+",
-        metavar="RECIPE",
-        default=[],
-        help=f"any of {', '.join(RECIPES)}; the first {len(DEFAULT)} of them, and those that the "
-        "file has rows of, if not given",
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
-    parser.add_argument("--epochs", type=int, help="each recipe's own number if not given")
-    parser.add_argument("--csv", type=Path, default=ROOT / "build" / "results.csv")
-    parser.add_argument(
-        "--ray",
-        "--ray-address",
-        nargs="?",
-        const="",
-        metavar="ADDRESS",
-        help="spread the runs with Ray: over the cluster at this address, or over this machine",
-    )
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    told = f"{', '.join(RECIPES)}; if not given, the first {len(DEFAULT)} and those in the file"
+    add = parser.add_argument
+    add("--recipes", nargs="+", choices=RECIPES, default=[], metavar="RECIPE", help=told)
+    add("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    add("--epochs", type=int, help="each recipe's own number if not given")
+    add("--csv", type=Path, default=ROOT / "build" / "results.csv")
+    told = "spread the runs with Ray: over the cluster at this address, or over this machine"
+    add("--ray", "--ray-address", nargs="?", const="", metavar="ADDRESS", help=told)
     options = parser.parse_args(arguments)
-    for recipe in options.recipes:
-        if recipe not in RECIPES:
-            parser.error(f"there is no recipe {recipe!r}: name some of {', '.join(RECIPES)}")
     if options.epochs is not None and options.epochs < 1:
         parser.error(f"--epochs must be 1 or more, not {options.epochs}")
     if min(options.seeds) < 0:

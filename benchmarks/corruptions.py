@@ -61,11 +61,6 @@ def rotate(image, s, rng):
     return about_centre(image, [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def stripe(image, s, rng):
-    width = [5, 7, 8][s]
-    return np.where((COLUMNS < width) | (COLUMNS >= 28 - width), 1 - image, image)
-
-
 def fog(image, s, rng):
     grids = [
         ndimage.zoom(rng.random((n, n)), 28 / n, order=1, mode="nearest", grid_mode=True) / n
@@ -106,11 +101,7 @@ def thin(image, s, rng):
     return image + [0.5, 0.75, 1.0][s] * (eroded - image)
 
 
-def thick(image, s, rng):
-    return image + [0.5, 1.0, 1.0][s] * (ndimage.grey_dilation(image, size=2 + s) - image)
-
-
-SHEAR, SHIFT = [0.25, 0.4, 0.5], [2, 3, 4]
+SHEAR, SHIFT, GAIN = [0.25, 0.4, 0.5], [2, 3, 4], [0.5, 1.0, 1.0]
 KINDS = {  # their order gives each its own random numbers
     "shot noise": lambda x, s, rng: rng.poisson(x * [12, 3, 2][s]) / [12, 3, 2][s],
     "impulse noise": impulse_noise,
@@ -122,20 +113,20 @@ KINDS = {  # their order gives each its own random numbers
     "translate": lambda x, s, rng: about_centre(x, np.eye(2), rng.choice([-1, 1], 2) * SHIFT[s]),
     "brightness": lambda x, s, rng: x + [0.3, 0.5, 0.6][s],
     "low contrast": lambda x, s, rng: 0.5 + (x - 0.5) * [0.5, 0.3, 0.2][s],
-    "stripe": stripe,
+    "stripe": lambda x, s, rng: np.where(abs(COLUMNS - 13.5) > [8.5, 6.5, 5.5][s], 1 - x, x),
     "fog": fog,
     "spatter": spatter,
     "dotted line": dotted_line,
     "zigzag": zigzag,
     "edges": edges,
     "thin": thin,
-    "thick": thick,
+    "thick": lambda x, s, rng: x + GAIN[s] * (ndimage.grey_dilation(x, size=2 + s) - x),
 }
 
 
 def corrupt(images, kind, severity, seed=0):
-    """Return float32 ``images`` (n, 28, 28, 1), 0 to 1, each corrupted by ``kind``, a name in KINDS,
-    in its own way.
+    """Return float32 ``images`` (n, 28, 28, 1), 0 to 1, each corrupted by ``kind``, a name in
+    KINDS, in its own way.
 
     Raises ValueError for a severity other than 1, 2 or 3.
     """

@@ -9,24 +9,14 @@ from statistics import median
 
 from recipes import run_cells
 
-STEPS = 20  # in each repetition
+STEPS, REPETITIONS = 20, 7
 
 
-def milliseconds(functions, repetitions=7):
-    """Return the median time of one of STEPS calls in a row of each of ``functions``, a dict.
-
-    They take turns, so that a slower moment of the machine does not hit one of them alone.
-    """
-    times = {name: [] for name in functions}
-    for function in functions.values():
-        function()
-    for _ in range(repetitions):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            for _ in range(STEPS):
-                function()
-            times[name].append(1000 * (time.perf_counter() - start) / STEPS)
-    return {name: median(durations) for name, durations in times.items()}
+def milliseconds(function, steps=1):
+    """Return the time of ``function()`` divided by the number of ``steps`` that it takes."""
+    start = time.perf_counter()
+    function()
+    return 1000 * (time.perf_counter() - start) / steps
 
 
 def main(**parameters):
@@ -34,46 +24,40 @@ def main(**parameters):
     import keras
     import tensorflow as tf
 
-    model = names["robust"]
-    data = names["make_batches"](1, names["augment"])
+    model, data = names["robust"], names["make_batches"](1, names["augment"])
     images, labels = next(iter(data))
-    learn = tf.function(model.train_step)
-    augment = tf.function(names["augment"])
 
     def learn_with(layers):
-        """Return a training step of ``layers`` alone, the first of the network's."""
-        part = keras.Sequential([keras.Input((28, 28, 1)), *layers])
+        """Return a training step of the network's first ``layers``."""
+        part = keras.Sequential([keras.Input((28, 28, 1)), *model.layers[:layers]])
 
         @tf.function
-        def run():
+        def step():
             with tf.GradientTape() as tape:
                 total = tf.reduce_sum(part(images, training=True))
             return tape.gradient(total, part.trainable_variables)
 
-        return run
+        return step
 
-    parts = milliseconds({
-        "first": learn_with(model.layers[:2]),
-        "second": learn_with(model.layers[:4]),
-        "step": lambda: learn((images, labels)),
-        "augmentation": lambda: augment(images, labels),
-    })
-    start = time.perf_counter()
-    model.evaluate(names["x_val"], names["y_val"], verbose=0)
-    validation = 1000 * (time.perf_counter() - start) / len(data)
-    start = time.perf_counter()
-    model.fit(data, epochs=1, shuffle=False, verbose=0)
-    whole = 1000 * (time.perf_counter() - start) / len(data)
-    for name, duration in {
-        "first convolution and pooling": parts["first"],
-        "second convolution and pooling": parts["second"] - parts["first"],
-        "dense layers, loss and Adam": parts["step"] - parts["second"],
-        "all of these": parts["step"],
-        "augmentation, on its own": parts["augmentation"],
-        "all of it in fit, per step": whole,
-        "validation, spread over the steps": validation,
-    }.items():
-        print(f"{name:35} {duration:5.1f} ms")
+    learn, augment = tf.function(model.train_step), tf.function(names["augment"])
+    functions = [learn_with(2), learn_with(4)]
+    functions += [lambda: learn((images, labels)), lambda: augment(images, labels)]
+    # They take turns, so that a slower moment of the machine does not hit one of them alone. The
+    # first turn also compiles them.
+    turns = [
+        [milliseconds(lambda f=f: [f() for _ in range(STEPS)], STEPS) for f in functions]
+        for _ in range(1 + REPETITIONS)
+    ]
+    first, second, step, changed = map(median, zip(*turns[1:]))
+    evaluate = (lambda: model.evaluate(names["x_val"], names["y_val"], verbose=0), len(data))
+    fit = (lambda: model.fit(data, epochs=1, shuffle=False, verbose=0), len(data))
+    print(f"first convolution and pooling       {first:5.1f} ms")
+    print(f"second convolution and pooling      {second - first:5.1f} ms")
+    print(f"dense layers, loss and Adam         {step - second:5.1f} ms")
+    print(f"all of these                        {step:5.1f} ms")
+    print(f"augmentation, on its own            {changed:5.1f} ms")
+    print(f"all of it in fit, per step          {milliseconds(*fit):5.1f} ms")
+    print(f"validation, spread over the steps   {milliseconds(*evaluate):5.1f} ms")
 
 
 if __name__ == "__main__":

@@ -117,21 +117,18 @@ def random_forest(x, y, seed, epochs):
 SOURCES = {tag: source for tags, source in notebook_cells() for tag in tags}
 PARAMETERS = {}  # the notebook's, with their defaults
 exec(SOURCES["parameters"], {}, PARAMETERS)
+LONG = PARAMETERS["EPOCHS"]
 AUGMENTED = {"training": "train-augmented", "network": "robust"}
 # name: (what trains, epochs, parameters)
 RECIPES = {
     "ours-1": (notebook, 1, {"training": "one-epoch", "network": "quick"}),
     "train-mnist-fast": (anchors.train_mnist_fast, 1, {}),
     "ours-part-1": (notebook, 3, {"training": "train-first", "network": "model"}),
-    "ours-control": (
-        notebook,
-        PARAMETERS["EPOCHS"],
-        {"training": "train-plain", "network": "plain"},
-    ),
-    "ours": (notebook, PARAMETERS["EPOCHS"], AUGMENTED),
+    "ours-control": (notebook, LONG, {"training": "train-plain", "network": "plain"}),
+    "ours": (notebook, LONG, AUGMENTED),
     "keras-example": (anchors.keras_example, 15, {}),
     "pytorch-example": (anchors.pytorch_example, 14, {}),
-    "ours-validation": (notebook, PARAMETERS["EPOCHS"], AUGMENTED),  # to choose settings by
+    "ours-validation": (notebook, LONG, AUGMENTED),  # to choose settings by
     "smoke": (random_forest, 1, {}),  # tries the benchmark itself
 }
 DEFAULT = list(RECIPES)[:6]
@@ -207,10 +204,8 @@ def code_version(recipe):
 
 
 def other_pictures(images):
-    """Return uint8 pictures (n, 28, 28) made of ``images``, of the same kind, by column of MEASURES:
-    corrupted at SEVERITY, and changed by the lesson's own cells with its default seed.
-
-    They are made once and kept in build/.
+    """Return uint8 pictures (n, 28, 28) made of uint8 ``images``, by column of MEASURES: corrupted
+    at SEVERITY, and changed by the lesson's own cells. They are made once and kept in build/.
     """
     version = digest(hashlib.sha256(images.tobytes()).hexdigest() + pictures_code())
     path = ROOT / "build" / f"pictures-{version}.npz"

@@ -1,9 +1,8 @@
 """Turn a CSV file of the benchmark into tables and a plot: python benchmarks/report.py results.csv.
 
 Of benchmarks/results.csv it also writes the tables, and the sentences that depend on them, into
-README.md and benchmarks/README.md, between their marks.
-
-Two means are told apart if they differ by more than two standard errors of their difference.
+README.md and benchmarks/README.md, between their marks. Two means are told apart if they differ by
+more than two standard errors of their difference.
 """
 
 import sys
@@ -13,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from bench import read_rows
-from recipes import CORRUPTIONS, LESSON_KINDS, RECIPES, ROOT, TRAINED_ON, notebook
+from recipes import CORRUPTIONS, KINDS, PARAMETERS, ROOT
 
 sys.path.append(str(ROOT / "tools"))
 from marks import write_between_marks  # noqa: E402
@@ -23,31 +22,22 @@ NAMES = {
     "ours-part-1": "**this notebook**, Part I",
     "ours-control": "**this notebook**, Part II: falling rate",
     "ours": "**this notebook**, Part III: the same, augmented",
-    "ours-validation": "**this notebook**, Part III, on validation images",
     "keras-example": "Keras's mnist_convnet",
     "pytorch-example": "PyTorch's mnist example",
     "train-mnist-fast": "train_mnist_fast",
 }
-# What the lesson's augmentation contains of a kind: how strong the kind is, and the augmentation.
-STRENGTHS = {
-    "moved": "3 px; up to 2 px in the augmentation",
-    "turned": "25°; up to 9° in the augmentation",
+# The kinds that the lesson's augmentation contains: how strong each is, and the augmentation.
+CONTAINED = {
+    "moved": "3 px; at most 2 in the augmentation",
+    "turned": "25°; at most 9° in the augmentation",
     **dict.fromkeys(["grey paper", "black on white", "crossed out", "noisy"], "contained"),
 }
-BLUE, GREY = "#0072B2", "#666666"
 
 
 def spread(values, digits, scale=100):
     """Return the mean and the standard deviation of ``values``, times ``scale``, as text."""
     deviation = f" ± {scale * values.std():.{digits}f}" if len(values) > 1 else ""
-    return f"{scale * values.mean():.{digits}f}{deviation}"
-
-
-def median_and_range(values, digits=0):
-    """Return the median of ``values``, and the least and the most, as text; a dash for none."""
-    if values.isna().all():
-        return "–"
-    return f"{values.median():.{digits}f} ({values.min():.{digits}f}–{values.max():.{digits}f})"
+    return f"{scale * values.mean():.{digits}f}{deviation}" if len(values) else "–"
 
 
 def compare(ours, others):
@@ -59,11 +49,10 @@ def compare(ours, others):
     return int(np.sign(difference)) if abs(difference) > 2 * error else 0
 
 
-def markdown(heading, lines):
-    """Return a table of texts in Markdown."""
-    return "\n".join(
-        f"| {' | '.join(line)} |" for line in [heading, ["---"] * len(heading), *lines]
-    )
+def markdown(table, corner=""):
+    """Return the DataFrame ``table`` of texts in Markdown, with ``corner`` above its index."""
+    lines = [[corner, *table], ["---"] * (1 + len(table.columns)), *table.itertuples()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def listed(names):
@@ -72,234 +61,161 @@ def listed(names):
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def seeds(rows):
-    """Return how many seeds the recipes of ``rows`` have, as text."""
-    return listed([str(n) for n in sorted(set(rows.groupby("recipe").seed.nunique()))])
-
-
-def machines(rows):
-    """Return the machines of ``rows`` as text."""
-    return listed([f"one machine ({machine})" for machine in sorted(set(rows.machine))])
-
-
 def by_recipe(rows):
-    """Return the runs of each recipe; the quickest comes first, and those without a time last."""
+    """Return the runs of each recipe by its name; the quickest comes first."""
     times = rows.groupby("recipe").fit_seconds.median().sort_values(kind="stable")
-    return {recipe: rows[rows.recipe == recipe] for recipe in times.index}
+    return {NAMES.get(recipe, recipe): rows[rows.recipe == recipe] for recipe in times.index}
 
 
 def ratios(rows, runs):
     """Return each run's time beside that of Keras's example with the same seed on that machine."""
-    example = rows[rows.recipe == "keras-example"]
-    both = runs.merge(example, on=["machine", "seed"], suffixes=("", "_example"))
-    return both.fit_seconds / both.fit_seconds_example
+    both = runs.merge(rows[rows.recipe == "keras-example"], on=["machine", "seed"])
+    return both.fit_seconds_x / both.fit_seconds_y
+
+
+def results(rows):
+    """Return the table of recipes and measures, a DataFrame of texts."""
+    table = {}
+    for name, runs in by_recipe(rows).items():
+        times = runs.fit_seconds
+        table[name] = {
+            "epochs": f"{runs.epochs.iloc[0]}",
+            "training, s": f"{times.median():.1f} ({times.min():.1f}–{times.max():.1f})",
+            "ratio": spread(ratios(rows, runs), 2, scale=1),
+            "test accuracy, %": spread(runs.accuracy, 2),
+            "NLL": spread(runs.nll, 4, scale=1),
+            "ECE, %": spread(runs.ece, 2),
+            "wrong on distorted images, %": spread(runs.corruption_error, 1),
+        }
+    return pd.DataFrame(table).T
 
 
 def note(rows):
-    """Return a paragraph on how the rows were measured."""
-    trained = {}
-    for recipe in by_recipe(rows):
-        train = RECIPES[recipe][0]
-        images, validates = TRAINED_ON[train]
-        how = f"{images:,} images, {'with' if validates else 'without'} validation"
-        name = "this notebook" if train is notebook else NAMES.get(recipe, recipe)
-        trained.setdefault(how, {})[name] = None
-    trained = "; ".join(f"{listed(names)}: {how}" for how, names in trained.items())
+    """Return the paragraph below the table of recipes, on how it was measured."""
+    seeds = listed([f"{n}" for n in sorted(set(rows.groupby("recipe").seed.nunique()))])
     return (
-        f"Mean ± standard deviation over {seeds(rows)} seeds. Times: the median (least–most) of "
-        f"the training, from images in memory to the trained network, on {machines(rows)}. What is "
-        f"trained on, and whether the time includes validation after each epoch: {trained}."
+        f"Mean ± standard deviation over {seeds} seeds. The time is the median (least–most), in "
+        f"seconds, on {listed(sorted(set(rows.machine)))}, from images in memory to the trained "
+        f"network. The notebook trains on {60_000 - PARAMETERS['VALIDATION_SIZE']:,} images, "
+        "Keras's example on 54,000, and their times include validation after each epoch. The "
+        "others train on 60,000 images and validate nothing."
     )
 
 
-def short_table(rows):
-    """Return the README's table of recipes, with its note."""
-    heading = ["", "epochs", "training time, s", "test accuracy, %", "wrong on distorted images, %"]
-    lines = [
-        [
-            NAMES.get(recipe, recipe),
-            f"{runs.epochs.iloc[0]}",
-            median_and_range(runs.fit_seconds),
-            spread(runs.accuracy, 2),
-            spread(runs.corruption_error, 1),
-        ]
-        for recipe, runs in by_recipe(rows).items()
-    ]
-    return f"{markdown(heading, lines)}\n\n{note(rows)}"
-
-
-def results_table(rows):
-    """Return the table of all recipes and measures, with its note."""
-    heading = ["recipe", "epochs", "seeds", "test accuracy, %", "NLL", "ECE, %", "`fit`, s"]
-    lines = [
-        [
-            NAMES.get(recipe, recipe),
-            f"{runs.epochs.iloc[0]}",
-            f"{len(runs)}",
-            spread(runs.accuracy, 2),
-            spread(runs.nll, 4, scale=1),
-            spread(runs.ece, 2),
-            median_and_range(runs.fit_seconds, 1),
-            spread(ratios(rows, runs), 2, scale=1) if len(ratios(rows, runs)) else "–",
-            spread(runs.corruption_error, 1),
-        ]
-        for recipe, runs in by_recipe(rows).items()
-    ]
-    table = markdown([*heading, "ratio", "error on corrupted images, %"], lines)
-    return f"{table}\n\n{note(rows)}"
-
-
-def errors_table(rows, kinds):
-    """Return the share of wrong answers, in percent, on each of ``kinds``, a dict of the names of
-    columns, by each recipe.
+def errors(rows, kinds):
+    """Return the share of wrong answers to each of ``kinds``, names of columns and what to call
+    them, by each recipe.
     """
-    recipes = by_recipe(rows)
-    lines = [
-        [name, *(spread(runs[column], 1) for runs in recipes.values())]
-        for column, name in kinds.items()
-    ]
-    return markdown(["wrong, %", *(NAMES.get(recipe, recipe) for recipe in recipes)], lines)
+    recipes = by_recipe(rows).items()
+    shares = {name: {kinds[n]: spread(runs[n], 1) for n in kinds} for name, runs in recipes}
+    return markdown(pd.DataFrame(shares), "wrong, %")
 
 
-def lessons_runs(rows):
+def lesson(rows):
     """Return the runs of Part I, of the longer training, and of the same with augmentation."""
     return [rows[rows.recipe == name] for name in ("ours-part-1", "ours-control", "ours")]
 
 
-def others_table(rows):
-    """Return the README's table of the lesson's kinds of pictures: right answers, in percent, and
-    the share of the longer training's errors that augmentation saves.
+def others(rows):
+    """Return the table of the lesson's kinds of pictures: right answers, and the share of the
+    longer training's errors that augmentation saves, in brackets if it cannot be told from none.
     """
-    lines = []
-    for column, kind in LESSON_KINDS.items():
-        cells = [100 * (1 - runs[column]) for runs in lessons_runs(rows)]
-        deviations = [f"{c.std():.0f}" if c.std() >= 1 else f"{c.std():.1f}" for c in cells]
-        _, control, ours = (runs[column] for runs in lessons_runs(rows))
-        saved = f"{100 * (1 - ours.mean() / control.mean()):.0f}%".replace("-", "−")
-        strength = f" ({STRENGTHS[kind]})" if kind in STRENGTHS else ""
-        lines.append([
-            kind + strength,
-            *(f"{c.mean():.0f} ± {deviation}" for c, deviation in zip(cells, deviations)),
-            saved if compare(control, ours) else f"({saved})",
-        ])
-    return markdown(["right, %", "Part I", "longer", "augmented", "errors saved"], lines)
-
-
-def verdicts(rows, kinds):
-    """Return which of ``kinds``, a dict of the names of columns, augmentation reads better or worse
-    than the longer training does, as a part of a sentence.
-    """
-    _, control, ours = lessons_runs(rows)
-    found = {1: [], -1: [], 0: []}
-    for column, kind in kinds.items():
-        found[compare(control[column], ours[column])].append(kind)
-    words = {1: "gain", -1: "lose", 0: "cannot be told apart"}
-    return "; ".join(f"{listed(found[n])} {word}" for n, word in words.items() if found[n])
+    table = {}
+    for column, kind in KINDS.items():
+        wrong = [100 * runs[column] for runs in lesson(rows)]
+        right = [f"{100 - w.mean():.0f} ± {w.std():.{int(w.std() < 1)}f}" for w in wrong]
+        saved = f"{100 * (1 - wrong[2].mean() / wrong[1].mean()):.0f}%".replace("-", "−")
+        right.append(saved if compare(wrong[1], wrong[2]) else f"({saved})")
+        table[kind + f" ({CONTAINED.get(kind)})" * (kind in CONTAINED)] = right
+    columns = ["Part I", "longer", "augmented", "errors saved"]
+    return markdown(pd.DataFrame(table, index=columns).T, "right, %")
 
 
 def gains(rows):
     """Return the paragraph on what augmentation buys, kind by kind."""
-    held_out = {column: kind for column, kind in LESSON_KINDS.items() if "*" in kind}
-    contained = {column: kind for column, kind in LESSON_KINDS.items() if kind in STRENGTHS}
+    _, longer, augmented = lesson(rows)
+
+    def told(kinds):
+        verdicts = {n: compare(longer[n], augmented[n]) for n in kinds}
+        words = {1: "fewer errors", -1: "more errors", 0: "cannot be told apart"}
+        found = {w: [kinds[n] for n in kinds if verdicts[n] == v] for v, w in words.items()}
+        return "; ".join(f"{word}: {listed(names)}" for word, names in found.items() if names)
+
+    contained = {column: kind for column, kind in KINDS.items() if kind in CONTAINED}
+    unlike = {column: kind for column, kind in KINDS.items() if "*" in kind}
     return (
-        f"What augmentation buys, beside the longer training with {seeds(rows)} seeds each. Of the "
-        f"kinds that it contains: {verdicts(rows, contained)}. Of those that it does not contain: "
-        f"{verdicts(rows, held_out)}. Unchanged digits: "
-        f"{verdicts(rows, {'kind_unchanged': 'all together'})}. Of the benchmark's "
-        f"{len(CORRUPTIONS)} kinds of distorted images: {verdicts(rows, CORRUPTIONS)}. (A "
-        "difference counts from two standard errors on; of many kinds, chance lets one or another "
-        "pass that.)"
+        f"Augmentation beside the longer training without it, {len(augmented)} seeds each. Kinds "
+        f"that it contains – {told(contained)}. Kinds that it does not contain – {told(unlike)}. "
+        f"Unchanged digits – {told({'kind_unchanged': 'all'})}. The distorted images of the "
+        f"benchmark – {told(CORRUPTIONS)}."
     )
 
 
 def behind(rows):
-    """Return the paragraph on where the notebook's recipes are behind others."""
+    """Return the paragraph on where the notebook's recipes are behind."""
     recipes = by_recipe(rows)
-    means = {recipe: runs.accuracy.mean() for recipe, runs in recipes.items()}
+    means = {name: runs.accuracy.mean() for name, runs in recipes.items()}
     least = recipes[min(means, key=means.get)].accuracy
-    last = [recipe for recipe, runs in recipes.items() if not compare(runs.accuracy, least)]
-    told = listed([f"{NAMES[recipe]} ({100 * means[recipe]:.2f}%)" for recipe in last])
-    sentences = [f"Least accurate: {told}."]
-    ours = recipes["ours"]
-    for recipe, runs in recipes.items():
-        if not recipe.startswith("ours"):
-            kinds = CORRUPTIONS | LESSON_KINDS
-            better = [
-                kind for column, kind in kinds.items() if compare(ours[column], runs[column]) > 0
-            ]
-            if better:
-                sentences.append(f"{NAMES[recipe]} reads better than Part III: {listed(better)}.")
-    fast, quick = recipes["train-mnist-fast"], recipes["ours-1"]
-    words = {
-        "accuracy": "reads more digits",
-        "nll": "gives the true digits higher probabilities",
-        "fit_seconds": "takes less time",
-    }
-    better = [
-        word
-        for column, word in words.items()
-        if compare(fast[column], quick[column]) == (1 if column == "accuracy" else -1)
-    ]
+    last = [name for name, runs in recipes.items() if not compare(runs.accuracy, least)]
+    told = [f"{name.replace('**', '')} ({means[name]:.2%})" for name in last]
+    sentences = [f"The least accurate: {listed(told)}."]
+    for name, runs in recipes.items():
+        kinds = {} if "**" in name else CORRUPTIONS | KINDS
+        ours = recipes[NAMES["ours"]]
+        better = [kind for column, kind in kinds.items() if compare(runs[column], ours[column]) < 0]
+        if better:
+            sentences.append(f"{name} makes fewer errors than Part III on {listed(better)}.")
+    fast, quick = recipes[NAMES["train-mnist-fast"]], recipes[NAMES["ours-1"]]
+    better = ["more right answers"] * (compare(fast.accuracy, quick.accuracy) > 0)
+    better += ["a smaller NLL"] * (compare(fast.nll, quick.nll) < 0)
+    better += ["a shorter training"] * (compare(fast.fit_seconds, quick.fit_seconds) < 0)
     if better:
-        sentences.append(f"In one epoch, train_mnist_fast {listed(better)} than the exercise.")
-    return "Where it is behind: " + " ".join(sentences).replace("**", "")
+        sentences.append(f"In one epoch, train_mnist_fast has {listed(better)}.")
+    return " ".join(sentences)
 
 
-def choices_table(path):
-    """Return the mean and the standard deviation for each name in the CSV file ``path``.
-
-    Its columns are name, seed, accuracy and nll, and kind_... for kinds of pictures; all but nll
-    are shares, of right answers the accuracy, of wrong ones the kinds. A name with fewer than three
-    seeds is left out.
+def choices(path):
+    """Return the table of a CSV file of settings that were compared: name, seed, accuracy, nll, and
+    kind_... for each kind of pictures. The kinds are shares of wrong answers, the accuracy is one
+    of right ones. A name with fewer than three seeds is left out.
     """
-    rows = pd.read_csv(path)
-    kinds = [column for column in rows if column.startswith("kind_")]
-    lines = [
-        [name, f"{len(runs)}", spread(runs.accuracy, 2), spread(runs.nll, 4, scale=1)]
-        + [spread(runs[kind], 1) for kind in kinds]
-        for name, runs in rows.groupby("name", sort=False)
-        if len(runs) >= 3
-    ]
-    names = [kind.removeprefix("kind_").replace("_", " ") for kind in kinds]
-    return markdown(["", "seeds", "accuracy, %", "NLL", *(f"{n}, wrong %" for n in names)], lines)
+    table = {}
+    for name, runs in pd.read_csv(path).groupby("name", sort=False):
+        table[name] = {"accuracy, %": spread(runs.accuracy, 2), "NLL": spread(runs.nll, 4, scale=1)}
+        for column in runs.filter(like="kind_"):
+            label = f"{column.removeprefix('kind_').replace('_', ' ')}, wrong %"
+            table[name][label] = spread(runs[column], 1)
+        if len(runs) < 3:
+            del table[name]
+    return markdown(pd.DataFrame(table).T)
 
 
 def texts(rows):
-    """Return what stands between the marks of each README: texts by mark, by path."""
-    files = {name: ROOT / "benchmarks" / f"{name}.csv" for name in ("layers", "augmentation")}
-    return {
-        ROOT / "README.md": {
-            "others": others_table(rows),
-            "gains": gains(rows),
-            "results": short_table(rows),
-            "behind": behind(rows),
-        },
-        ROOT / "benchmarks" / "README.md": {
-            "results": results_table(rows),
-            "corruptions": errors_table(rows, CORRUPTIONS),
-            "kinds": errors_table(rows, LESSON_KINDS),
-            **{name: choices_table(path) for name, path in files.items() if path.exists()},
-        },
-    }
+    """Return what belongs between the marks of each README: a dict by path of texts by mark."""
+    here, table = ROOT / "benchmarks", results(rows)
+    short = table.drop(columns=["ratio", "NLL", "ECE, %"])
+    found = {name: here / f"{name}.csv" for name in ("layers", "augmentation")}
+    tables = {name: choices(path) for name, path in found.items() if path.exists()}
+    tables["results"] = f"{markdown(table)}\n\n{note(rows)}"
+    tables |= {"corruptions": errors(rows, CORRUPTIONS), "kinds": errors(rows, KINDS)}
+    readme = {"results": f"{markdown(short)}\n\n{note(rows)}", "others": others(rows)}
+    readme |= {"gains": gains(rows), "behind": behind(rows)}
+    return {ROOT / "README.md": readme, here / "README.md": tables}
 
 
 def plot(rows, path):
     """Draw each recipe's mean test accuracy, with a standard deviation, to ``path``."""
     figure, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained", dpi=100)
-    names = []
-    for recipe, runs in by_recipe(rows).items():
-        color, marker = (BLUE, "o") if recipe.startswith("ours") else (GREY, "s")
+    labels = []
+    for name, runs in by_recipe(rows).items():
+        marker, color = ("o", "#0072B2") if "**" in name else ("s", "#666666")
+        look = {"marker": marker, "color": color, "capsize": 3}
         accuracy = 100 * runs.accuracy
-        bar = {"xerr": accuracy.std(), "capsize": 3}
-        ax.errorbar(accuracy.mean(), len(names), marker=marker, color=color, **bar)
+        ax.errorbar(accuracy.mean(), len(labels), xerr=accuracy.std(), **look)
         time = ratios(rows, runs).mean()
-        names.append(NAMES.get(recipe, recipe).replace("*", "") + f" ({time:.2f})" * (time > 0))
-    ax.set(
-        xlabel="test accuracy, % (mean ± sd)",
-        ylabel="recipe (training time)",
-        yticks=range(len(names)),
-        yticklabels=names,
-    )
+        labels.append(name.replace("*", "") + f" ({time:.2f})" * (time > 0))
+    ax.set(xlabel="test accuracy, % (mean ± sd)", ylabel="recipe (training time)")
+    ax.set_yticks(range(len(labels)), labels)
     figure.suptitle("This notebook (circles) and published recipes (squares), by training time")
     ax.invert_yaxis()
     ax.grid(axis="x", alpha=0.3)
@@ -315,20 +231,20 @@ def main(path):
         sys.exit(str(error))
     if rows.empty:
         sys.exit(f"{path} holds no results yet: run `make bench` first.")
-    for recipe, epochs in rows.groupby("recipe").epochs.unique().items():
-        if len(epochs) > 1:
-            sys.exit(
-                f"{path} holds runs of {recipe} with {sorted(map(int, epochs))} epochs, which must "
-                "not be averaged: keep the rows of one number of epochs in it."
-            )
+    if rows.groupby("recipe").epochs.nunique().max() > 1:
+        sys.exit(
+            f"{path} holds runs of one recipe with several numbers of epochs, which must not be "
+            "averaged: keep the rows of one of them in it."
+        )
     plot(rows, path.with_suffix(".png"))
+    table = markdown(results(rows))
     if path == ROOT / "benchmarks" / "results.csv":
-        for readme, tables in texts(rows).items():
-            write_between_marks(readme, **tables)
+        for readme, parts in texts(rows).items():
+            write_between_marks(readme, **parts)
     else:
-        parts = [results_table(rows), errors_table(rows, CORRUPTIONS | LESSON_KINDS)]
-        path.with_suffix(".md").write_text("# Results\n\n{}\n\n{}\n".format(*parts))
-    print(results_table(rows))
+        parts = ["# Results", table, note(rows), errors(rows, CORRUPTIONS | KINDS)]
+        path.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
+    print(table)
 
 
 if __name__ == "__main__":
