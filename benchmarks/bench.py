@@ -38,8 +38,8 @@ def read_rows(path):
     """Return the finished runs in ``path`` as a table with the columns COLUMNS, empty if there is
     no such file.
 
-    Raises ValueError if the file is not this benchmark's, or holds rows that were measured with
-    other code than the present one.
+    Exits with a message if the file is not this benchmark's, or holds rows that were measured with
+    other code than the present.
     """
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
@@ -47,14 +47,13 @@ def read_rows(path):
     try:
         rows = pd.read_csv(path, dtype={"code": str})
     except ValueError as error:
-        raise ValueError(f"{path} is not a table of results ({error}): {other}.") from error
+        sys.exit(f"{path} is not a table of results ({error}): {other}.")
     if list(rows) != COLUMNS:
-        raise ValueError(f"{path} has other columns than this version writes: {other}.")
+        sys.exit(f"{path} has other columns than this version writes: {other}.")
     for recipe, runs in rows.groupby("recipe"):
-        others = set(runs.code) - {code_version(recipe) if recipe in RECIPES else None}
-        if others:
+        if set(runs.code) != {code_version(recipe) if recipe in RECIPES else ""}:
             told = f"rows of {recipe} that were measured with another version of its code"
-            raise ValueError(f"{path} holds {told} ({', '.join(others)}): {other}.")
+            sys.exit(f"{path} holds {told}: {other}.")
     return rows
 
 
@@ -117,23 +116,16 @@ def parse(arguments):
     told = "spread the runs with Ray: over the cluster at this address, or over this machine"
     add("--ray", "--ray-address", nargs="?", const="", metavar="ADDRESS", help=told)
     options = parser.parse_args(arguments)
-    if options.epochs is not None and options.epochs < 1:
-        parser.error(f"--epochs must be 1 or more, not {options.epochs}")
-    if min(options.seeds) < 0:
-        parser.error(f"a seed must be 0 or more, not {min(options.seeds)}")
+    if min(options.seeds) < 0 or (options.epochs is not None and options.epochs < 1):
+        parser.error("a seed must be 0 or more, and --epochs 1 or more")
     return options
 
 
 def main(arguments=None):
     options = parse(arguments)
-    try:
-        rows = read_rows(options.csv)
-    except ValueError as error:
-        sys.exit(str(error))
-    recipes = options.recipes or dict.fromkeys([*DEFAULT, *rows.recipe])
-    jobs = [
-        (name, n, options.epochs or RECIPES[name][1]) for n in options.seeds for name in recipes
-    ]
+    rows = read_rows(options.csv)
+    names = options.recipes or dict.fromkeys([*DEFAULT, *rows.recipe])
+    jobs = [(n, seed, options.epochs or RECIPES[n][1]) for seed in options.seeds for n in names]
     finished = set(rows[KEY].itertuples(index=False, name=None))
     jobs = [job for job in dict.fromkeys(jobs) if job not in finished]
     results = run_here(jobs) if options.ray is None else run_on_ray(jobs, options.ray)
@@ -142,13 +134,12 @@ def main(arguments=None):
         bar.set_description(" ".join(map(str, jobs[0])) if jobs else "all runs are finished")
         try:
             for job, measured in results:
-                row = dict(zip(KEY, job), code=code_version(job[0]), machine=machine(), **measured)
-                row = pd.DataFrame([row])
+                row = dict(zip(KEY, job), code=code_version(job[0]), machine=machine())
+                row = pd.DataFrame([row | measured])
                 rows = pd.concat([rows, row], ignore_index=True) if len(rows) else row
                 write_rows(rows[COLUMNS], options.csv)
                 bar.update()
-                accuracy = f"{measured['accuracy']:.2%}"
-                bar.set_description(f"finished {' '.join(map(str, job))}: {accuracy}")
+                bar.set_description("finished {} {} {}: {:.2%}".format(*job, measured["accuracy"]))
         except Exception as error:  # whatever it is, say first that nothing is lost
             sys.exit(f"a run failed ({type(error).__name__}: {error}); {kept}")
         except KeyboardInterrupt:

@@ -15,17 +15,13 @@ ROWS, COLUMNS = np.mgrid[:28, :28]
 
 
 def about_centre(image, matrix, shift=(0, 0)):
-    """Return ``image`` with output place p read from ``matrix`` @ p + ``shift``, both seen from the
-    centre.
-    """
+    """Return ``image`` read at ``matrix`` @ p + ``shift`` for each place p, seen from the centre."""
     matrix, centre = np.asarray(matrix, float), np.array([13.5, 13.5])
     return ndimage.affine_transform(image, matrix, centre - matrix @ centre + shift, order=1)
 
 
 def stroke(image, points, gain=1.0):
-    """Return ``image`` with a soft polyline through ``points`` (row, column), about three pixels
-    wide.
-    """
+    """Return ``image`` with a soft line through ``points`` (row, column), three pixels wide."""
     for start, end in zip(points, points[1:]):
         along = end - start
         part = ((ROWS - start[0]) * along[0] + (COLUMNS - start[1]) * along[1]) / (along @ along)
@@ -62,10 +58,8 @@ def rotate(image, s, rng):
 
 
 def fog(image, s, rng):
-    grids = [
-        ndimage.zoom(rng.random((n, n)), 28 / n, order=1, mode="nearest", grid_mode=True) / n
-        for n in (2, 4, 7, 14)
-    ]
+    smooth = {"order": 1, "mode": "nearest", "grid_mode": True}
+    grids = [ndimage.zoom(rng.random((n, n)), 28 / n, **smooth) / n for n in (2, 4, 7, 14)]
     cloud, thickness = sum(grids) - sum(grids).min(), [0.6, 1.0, 1.5][s]
     return (image + thickness * cloud / cloud.max()) / (1 + thickness / 2)
 

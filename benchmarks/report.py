@@ -119,11 +119,14 @@ def lesson(rows):
 def others(rows):
     """Return the table of the lesson's kinds of pictures: right answers, and the share of the
     longer training's errors that augmentation saves, in brackets if it cannot be told from none.
+
+    From 99% on, the mean has a decimal as well, so that none is rounded to 100.
     """
     table = {}
     for column, kind in KINDS.items():
         wrong = [100 * runs[column] for runs in lesson(rows)]
-        right = [f"{100 - w.mean():.0f} ± {w.std():.{int(w.std() < 1)}f}" for w in wrong]
+        digits = [(int(w.mean() <= 1), int(w.std() < 1)) for w in wrong]
+        right = [f"{100 - w.mean():.{m}f} ± {w.std():.{s}f}" for w, (m, s) in zip(wrong, digits)]
         saved = f"{100 * (1 - wrong[2].mean() / wrong[1].mean()):.0f}%".replace("-", "−")
         right.append(saved if compare(wrong[1], wrong[2]) else f"({saved})")
         table[kind + f" ({CONTAINED.get(kind)})" * (kind in CONTAINED)] = right
@@ -136,18 +139,18 @@ def gains(rows):
     _, longer, augmented = lesson(rows)
 
     def told(kinds):
+        words = {1: "fewer errors on", -1: "more errors on", 0: "no difference that can be told on"}
         verdicts = {n: compare(longer[n], augmented[n]) for n in kinds}
-        words = {1: "fewer errors", -1: "more errors", 0: "cannot be told apart"}
         found = {w: [kinds[n] for n in kinds if verdicts[n] == v] for v, w in words.items()}
-        return "; ".join(f"{word}: {listed(names)}" for word, names in found.items() if names)
+        return "; ".join(f"{word} {listed(names)}" for word, names in found.items() if names)
 
     contained = {column: kind for column, kind in KINDS.items() if kind in CONTAINED}
     unlike = {column: kind for column, kind in KINDS.items() if "*" in kind}
     return (
-        f"Augmentation beside the longer training without it, {len(augmented)} seeds each. Kinds "
-        f"that it contains – {told(contained)}. Kinds that it does not contain – {told(unlike)}. "
-        f"Unchanged digits – {told({'kind_unchanged': 'all'})}. The distorted images of the "
-        f"benchmark – {told(CORRUPTIONS)}."
+        f"Augmentation beside the longer training without it, {len(augmented)} seeds each. Of the "
+        f"kinds that it contains: {told(contained)}. Of those that it does not contain: "
+        f"{told(unlike)}. Besides: {told({'kind_unchanged': 'unchanged digits'})}. Of the "
+        f"benchmark's {len(CORRUPTIONS)} kinds of distorted images: {told(CORRUPTIONS)}."
     )
 
 
@@ -208,12 +211,12 @@ def plot(rows, path):
     figure, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained", dpi=100)
     labels = []
     for name, runs in by_recipe(rows).items():
-        marker, color = ("o", "#0072B2") if "**" in name else ("s", "#666666")
-        look = {"marker": marker, "color": color, "capsize": 3}
-        accuracy = 100 * runs.accuracy
-        ax.errorbar(accuracy.mean(), len(labels), xerr=accuracy.std(), **look)
-        time = ratios(rows, runs).mean()
-        labels.append(name.replace("*", "") + f" ({time:.2f})" * (time > 0))
+        look = (
+            {"fmt": "o", "color": "#0072B2"} if "**" in name else {"fmt": "s", "color": "#666666"}
+        )
+        accuracy, time = 100 * runs.accuracy, ratios(rows, runs)
+        ax.errorbar(accuracy.mean(), len(labels), xerr=accuracy.std(), capsize=3, **look)
+        labels.append(name.replace("*", "") + (f" ({time.mean():.2f})" if len(time) else ""))
     ax.set(xlabel="test accuracy, % (mean ± sd)", ylabel="recipe (training time)")
     ax.set_yticks(range(len(labels)), labels)
     figure.suptitle("This notebook (circles) and published recipes (squares), by training time")
@@ -225,17 +228,11 @@ def plot(rows, path):
 
 def main(path):
     path = Path(path).resolve()
-    try:
-        rows = read_rows(path)
-    except ValueError as error:
-        sys.exit(str(error))
+    rows = read_rows(path)
     if rows.empty:
         sys.exit(f"{path} holds no results yet: run `make bench` first.")
     if rows.groupby("recipe").epochs.nunique().max() > 1:
-        sys.exit(
-            f"{path} holds runs of one recipe with several numbers of epochs, which must not be "
-            "averaged: keep the rows of one of them in it."
-        )
+        sys.exit(f"{path} holds runs of one recipe with several numbers of epochs: keep one.")
     plot(rows, path.with_suffix(".png"))
     table = markdown(results(rows))
     if path == ROOT / "benchmarks" / "results.csv":

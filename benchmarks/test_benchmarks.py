@@ -1,6 +1,5 @@
 """What `make bench` promises, with PyTorch and Ray: build/bench/bin/python -m pytest benchmarks"""
 
-import re
 from contextlib import suppress
 from itertools import combinations
 from unittest.mock import Mock
@@ -17,7 +16,7 @@ from ray.cluster_utils import Cluster
 
 MNIST = dict(np.load(recipes.ROOT / "data" / "mnist.npz"))
 SMOKE = ["--recipes", "smoke", "--seeds", "1", "2", "--csv"]
-PARAMETERS = {"keras-example": 34_826, "pytorch-example": 1_199_882, "train-mnist-fast": 215_194}
+SIZES = {"keras-example": 34_826, "pytorch-example": 1_199_882, "train-mnist-fast": 215_194}
 
 
 def test_an_interrupted_benchmark_goes_on_and_repeats_nothing(tmp_path, monkeypatch):
@@ -28,7 +27,7 @@ def test_an_interrupted_benchmark_goes_on_and_repeats_nothing(tmp_path, monkeypa
     first = path.read_text()
     bench.main([*SMOKE, str(path)])
     assert path.read_text().startswith(first), "the finished run was measured again"
-    assert pd.read_csv(path).accuracy.nunique() == 2, "two seeds give one network"
+    assert bench.read_rows(path).accuracy.nunique() == 2, "two seeds give one network"
 
 
 def test_a_ray_cluster_gives_the_same_rows(tmp_path):
@@ -38,7 +37,7 @@ def test_a_ray_cluster_gives_the_same_rows(tmp_path):
             with suppress(Exception):
                 cluster.add_node(num_cpus=2)
                 break
-        bench.main([*SMOKE, str(tmp_path / "rows.csv"), "--ray-address", cluster.address])
+        bench.main([*SMOKE, str(tmp_path / "rows.csv"), "--ray", cluster.address])
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -49,19 +48,26 @@ def test_a_ray_cluster_gives_the_same_rows(tmp_path):
 
 
 def test_settings_are_tried_on_the_images_that_the_lesson_holds_back(monkeypatch):
+    names = [*recipes.CORRUPTIONS, *recipes.KINDS]
+    pictures = Mock(side_effect=lambda x: {name: x[: 10 + n] for n, name in enumerate(names)})
     predict = Mock(side_effect=lambda x: np.full((len(x), 10), 0.1))  # takes each for a 0
-    train = Mock(return_value=(predict, 1.5))
-    monkeypatch.setitem(recipes.RECIPES, "ours-validation", (train, 1, {}))
-    monkeypatch.setattr(corruptions, "KINDS", corruptions.KINDS[:1])
+    monkeypatch.setitem(
+        recipes.RECIPES, "ours-validation", (Mock(return_value=(predict, 1.5)), 1, {})
+    )
+    monkeypatch.setattr(recipes, "other_pictures", pictures)
+    with pytest.raises(ValueError, match="shape"):  # each picture is compared with its own label
+        recipes.measure("ours-validation", seed=1, epochs=1)
+    pictures.side_effect = lambda x: dict.fromkeys(names, x)
     row = recipes.measure("ours-validation", seed=1, epochs=1)
-    size = int(re.search(r"VALIDATION_SIZE = ([\d_]+)", recipes.NOTEBOOK.read_text())[1])
-    assert np.array_equal(predict.call_args_list[0].args[0], MNIST["x_train"][-size:])
-    zeros = np.mean(MNIST["y_train"][-size:] == 0)
-    shown = [row[name] for name in ["accuracy", "nll", "ece", "fit_seconds", "corruption_error"]]
-    assert shown == pytest.approx([zeros, np.log(10), abs(zeros - 0.1), 1.5, 1 - zeros])
+    held_back = MNIST["x_train"][-recipes.PARAMETERS["VALIDATION_SIZE"] :]
+    assert all(np.array_equal(m.call_args_list[-1].args[0], held_back) for m in (predict, pictures))
+    zeros = np.mean(MNIST["y_train"][-len(held_back) :] == 0)
+    assert list(row) == recipes.MEASURES and row.pop("peak_memory_mb") > 0
+    expected = [zeros, np.log(10), abs(zeros - 0.1), 1.5] + [1 - zeros] * (1 + len(names))
+    assert [*row.values()] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("recipe", [*PARAMETERS, "ours-1", "ours-part-1", "ours-control", "ours"])
+@pytest.mark.parametrize("recipe", [*SIZES, "ours-1", "ours-part-1", "ours-control", "ours"])
 def test_recipes_learn_from_few_images_and_have_the_published_size(recipe):
     train, _, options = recipes.RECIPES[recipe]
     if train is recipes.notebook:  # 2,000 images to train on, and a small network
@@ -69,10 +75,10 @@ def test_recipes_learn_from_few_images_and_have_the_published_size(recipe):
     predict, _ = train(MNIST["x_train"][:2_000], MNIST["y_train"][:2_000], 1, 1, **options)
     accuracy = np.mean(predict(MNIST["x_test"][:1_000]).argmax(1) == MNIST["y_test"][:1_000])
     assert accuracy > 0.2  # .39 to .88 with five seeds, with and without AVX-512; chance is .1
-    if recipe in PARAMETERS:
-        model = predict.__closure__[0].cell_contents
+    if recipe in SIZES:
+        model = dict(zip(predict.__code__.co_freevars, predict.__closure__))["model"].cell_contents
         weights = model.weights if recipe == "keras-example" else model.parameters()
-        assert sum(np.prod(weight.shape) for weight in weights) == PARAMETERS[recipe]
+        assert sum(np.prod(weight.shape) for weight in weights) == SIZES[recipe]
 
 
 @pytest.mark.parametrize("kind", corruptions.KINDS)
@@ -84,6 +90,47 @@ def test_a_corruption_changes_pictures_differently_with_each_severity(kind):
     assert np.ptp(made) <= 1 and np.array_equal(made[2], corruptions.corrupt(images, kind, 2))
 
 
+def test_all_recipes_read_the_same_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "ROOT", tmp_path)
+    x = MNIST["x_test"][:20]
+    made = dict(recipes.other_pictures(x))
+    monkeypatch.setattr(recipes, "run_cells", None)  # the second time they are not made
+    again = recipes.other_pictures(x)
+    assert [*made] == [*recipes.CORRUPTIONS, *recipes.KINDS]
+    assert all(
+        np.array_equal(made[name], again[name]) and made[name].shape == x.shape for name in made
+    )
+    gaps = np.where(np.arange(28)[:, None] % 4 == 2, 0, x)
+    moved = np.roll(x, (3, 3), (1, 2))
+    thick = np.rint(255 * corruptions.corrupt(x[..., None] / 255, "thick", 2)[..., 0])
+    for name, pictures in {
+        "kind_unchanged": x,
+        "kind_moved": moved,
+        "kind_gaps": gaps,
+        "kind_black_on_white": 255 - x,
+        "error_thick": thick,
+    }.items():
+        assert np.array_equal(made[name], pictures), name
+
+
+def test_rows_of_the_present_code_alone_are_accepted(tmp_path, monkeypatch):
+    versions = {name: recipes.code_version(name) for name in recipes.RECIPES}
+    cells = recipes.notebook_cells()
+
+    def changed(tag, old, new):
+        """Return the recipes whose digest changes if ``new`` replaces ``old`` in a cell."""
+        other = [(tags, s.replace(old, new) if tag in tags else s) for tags, s in cells]
+        assert other != cells
+        monkeypatch.setattr(recipes, "notebook_cells", lambda: other)
+        return {name for name in versions if recipes.code_version(name) != versions[name]}
+
+    assert not changed("train-first", "before these", "prior to the")  # what it prints
+    assert not changed("changes", "# by 25 degrees", "# by much")
+    assert changed("train-first", "epochs=3", "epochs=4") == {"ours-part-1"}
+    assert changed("augmentation", "0.3, 1", "0.2, 1") == {"ours", "ours-validation"}
+    assert changed("changes", "(3, 3)", "(4, 4)") == set(versions)
+
+
 def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "run_here", Mock(return_value=[]))  # what is not refused ends
     path = tmp_path / "rows.csv"
@@ -91,6 +138,7 @@ def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys, monkeypatch):
     for table, message in [
         (rows.drop(columns="nll"), "has other columns than this version"),
         (rows.assign(code="0" * 12), "measured with another version of its code"),
+        (rows.assign(recipe="gone"), "rows of gone that were measured with another version"),
         (pd.DataFrame(), "is not a table of results"),
     ]:
         table.to_csv(path, index=False)
@@ -98,23 +146,29 @@ def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys, monkeypatch):
             bench.main([*SMOKE, str(path)])
         assert path.read_text() == table.to_csv(index=False)
     for arguments, message in [
-        ("--recipes smok", "there is no recipe 'smok': name some of ours-1"),
-        ("--epochs 0", "--epochs must be 1 or more, not 0"),
-        ("--seeds -1", "a seed must be 0 or more, not -1"),
+        ("--recipes smok", "invalid choice: 'smok' (choose from"),
+        ("--epochs 0", "and --epochs 1 or more"),
+        ("--seeds -1", "a seed must be 0 or more"),
     ]:
         with pytest.raises(SystemExit):
             bench.main(arguments.split())
         assert message in capsys.readouterr().err
 
 
-def test_the_readmes_show_the_results():
-    rows = report.read_rows(recipes.ROOT / "benchmarks" / "results.csv", [])  # also of older code
-    readme, details = ((recipes.ROOT / f / "README.md").read_text() for f in [".", "benchmarks"])
-    for text, name, table in [
-        (readme, "results", report.short_table(rows)),
-        (details, "results", report.results_table(rows)),
-        (details, "corruptions", report.corruption_table(rows)),
-    ]:
-        assert f"<!-- {name} -->\n{table}\n<!-- /{name} -->" in text, "run benchmarks/report.py"
-    assert all(f"({machine})" in readme for machine in rows.machine)
-    assert rows.groupby("recipe").seed.nunique().min() >= 5
+@pytest.mark.parametrize(
+    ("values", "verdict"), [([1.3, 1.5, 1.7], 0), ([2.1, 2.3, 2.5], 1), ([0.1, 0.2, 0.3], -1)]
+)
+def test_means_are_told_apart_by_two_standard_errors(values, verdict):
+    assert report.compare(pd.Series(values), pd.Series([1.0, 1.2, 1.4])) == verdict
+
+
+def test_the_readmes_show_the_results_of_the_present_code():
+    rows = report.read_rows(recipes.ROOT / "benchmarks" / "results.csv")
+    assert (
+        set(rows.recipe) >= set(recipes.DEFAULT)
+        and rows.groupby("recipe").seed.nunique().min() >= 5
+    )
+    for path, texts in report.texts(rows).items():
+        for name, text in texts.items():
+            shown = f"<!-- {name} -->\n{text}\n<!-- /{name} -->"
+            assert shown in path.read_text(), "run benchmarks/report.py benchmarks/results.csv"
