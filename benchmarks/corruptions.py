@@ -15,7 +15,7 @@ ROWS, COLUMNS = np.mgrid[:28, :28]
 
 
 def about_centre(image, matrix, shift=(0, 0)):
-    """Return ``image`` read at ``matrix`` @ p + ``shift`` for each place p, seen from the centre."""
+    """Return ``image`` read at ``matrix`` @ p + ``shift`` for each place p, from the centre."""
     matrix, centre = np.asarray(matrix, float), np.array([13.5, 13.5])
     return ndimage.affine_transform(image, matrix, centre - matrix @ centre + shift, order=1)
 
