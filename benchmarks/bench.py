@@ -11,7 +11,6 @@ import os
 import platform
 import re
 import sys
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,11 +34,9 @@ def machine():
 
 
 def read_rows(path):
-    """Return the finished runs in ``path`` as a table with the columns COLUMNS, empty if there is
-    no such file.
+    """Return the finished runs in ``path`` as a table with the columns COLUMNS, empty without it.
 
-    Exits with a message if the file is not this benchmark's, or holds rows that were measured with
-    other code than the present.
+    Exits with a message if it is no such table, or holds rows measured with other code.
     """
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
@@ -60,10 +57,9 @@ def read_rows(path):
 def write_rows(rows, path):
     """Replace the file ``path`` by the table ``rows``, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".rows-", delete=False) as file:
-        rows.sort_values(KEY, kind="stable").to_csv(file, index=False)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    part = path.with_suffix(f".{os.getpid()}")
+    rows.sort_values(KEY, kind="stable").to_csv(part, index=False)
+    part.replace(path)
 
 
 def quiet():
@@ -75,9 +71,7 @@ def quiet():
 
 
 def run_here(jobs):
-    """Yield (job, row) for each (recipe, seed, epochs) in ``jobs``, one after the other, each in a
-    fresh process.
-    """
+    """Yield (job, row) for each (recipe, seed, epochs) in ``jobs``, each in a fresh process."""
     with ProcessPoolExecutor(1, get_context("spawn"), quiet, max_tasks_per_child=1) as pool:
         for job in jobs:
             yield job, pool.submit(measure, *job).result()
@@ -92,9 +86,12 @@ def run_on_ray(jobs, address):
     import ray  # installed by `make bench-env`
 
     left_out = ["/.git", "/.venv", "/build", "/docs", "/models", "/tests"]
-    files = {"working_dir": str(ROOT), "excludes": left_out}
-    environment = files | {"env_vars": {"PYTHONPATH": "benchmarks"}}
-    ray.init(address=address or None, log_to_driver=False, runtime_env=environment)
+    place = {
+        "working_dir": str(ROOT),
+        "excludes": left_out,
+        "env_vars": {"PYTHONPATH": "benchmarks"},
+    }
+    ray.init(address=address or None, log_to_driver=False, runtime_env=place)
     # max_calls: a fresh process for each run, as on one machine
     run = ray.remote(max_calls=1, max_retries=3)(measure)
     waiting = {run.options(name=" ".join(map(str, job))).remote(*job): job for job in jobs}
@@ -105,8 +102,7 @@ def run_on_ray(jobs, address):
 
 def parse(arguments):
     """Return the command line's options; exits with a message if one is wrong."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser = argparse.ArgumentParser(description=__doc__)
     told = f"{', '.join(RECIPES)}; if not given, the first {len(DEFAULT)} and those in the file"
     add = parser.add_argument
     add("--recipes", nargs="+", choices=RECIPES, default=[], metavar="RECIPE", help=told)
@@ -134,7 +130,7 @@ def main(arguments=None):
         bar.set_description(" ".join(map(str, jobs[0])) if jobs else "all runs are finished")
         try:
             for job, measured in results:
-                row = dict(zip(KEY, job), code=code_version(job[0]), machine=machine())
+                row = dict(zip(COLUMNS, [*job, code_version(job[0]), machine()]))
                 row = pd.DataFrame([row | measured])
                 rows = pd.concat([rows, row], ignore_index=True) if len(rows) else row
                 write_rows(rows[COLUMNS], options.csv)

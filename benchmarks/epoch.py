@@ -4,20 +4,13 @@ Prints milliseconds for the parts of one training step of the notebook's Part II
 of several repetitions.
 """
 
-import time
+from functools import partial
 from statistics import median
+from timeit import timeit
 
 from recipes import run_cells
 
 STEPS, REPETITIONS = 20, 7
-
-
-def milliseconds(function, calls=1):
-    """Return the time that ``function()`` takes, the mean of as many ``calls``."""
-    start = time.perf_counter()
-    for _ in range(calls):
-        function()
-    return 1000 * (time.perf_counter() - start) / calls
 
 
 def main(**parameters):
@@ -28,34 +21,30 @@ def main(**parameters):
     model, data = names["robust"], names["make_batches"](1, names["augment"])
     images, labels = next(iter(data))
 
-    def learn_with(count):
-        """Return a training step of the first ``count`` layers alone."""
-        part = keras.Sequential([keras.Input((28, 28, 1)), *model.layers[:count]])
+    def learn_with(part):  # a training step of some layers alone
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(part(images, training=True))
+        return tape.gradient(total, part.trainable_variables)
 
-        @tf.function
-        def step():
-            with tf.GradientTape() as tape:
-                total = tf.reduce_sum(part(images, training=True))
-            return tape.gradient(total, part.trainable_variables)
-
-        return step
-
-    learn, augment = tf.function(model.train_step), tf.function(names["augment"])
-    parts = [learn_with(2), learn_with(4), lambda: learn((images, labels))]
-    parts += [lambda: augment(images, labels)]
+    first, both = (keras.Sequential([*model.inputs, *model.layers[:n]]) for n in (2, 4))
+    steps = [(learn_with, first), (learn_with, both), (model.train_step, (images, labels))]
+    steps.append((lambda batch: names["augment"](*batch), (images, labels)))
+    parts = [partial(tf.function(step), of) for step, of in steps]
     # They take turns, so that a slower moment of the machine does not hit one of them alone. The
     # first turn also compiles them, and is left out.
-    turns = [[milliseconds(part, STEPS) for part in parts] for _ in range(1 + REPETITIONS)]
-    first, second, step, changed = map(median, zip(*turns[1:]))
-    validation = milliseconds(lambda: model.evaluate(names["x_val"], names["y_val"], verbose=0))
-    whole = milliseconds(lambda: model.fit(data, epochs=1, shuffle=False, verbose=0))
-    print(f"first convolution and pooling       {first:5.1f} ms")
-    print(f"second convolution and pooling      {second - first:5.1f} ms")
-    print(f"dense layers, loss and Adam         {step - second:5.1f} ms")
-    print(f"all of these                        {step:5.1f} ms")
-    print(f"augmentation, on its own            {changed:5.1f} ms")
-    print(f"all of it in fit, per step          {whole / len(data):5.1f} ms")
-    print(f"validation, spread over the steps   {validation / len(data):5.1f} ms")
+    turns = [[timeit(part, number=STEPS) for part in parts] for _ in range(1 + REPETITIONS)]
+    first, second, step, changed = (1000 * median(times[1:]) / STEPS for times in zip(*turns))
+    validate = partial(model.evaluate, names["x_val"], names["y_val"], verbose=0)
+    fit = partial(model.fit, data, epochs=1, shuffle=False, verbose=0)
+    print(f"{first:5.1f} ms  first convolution and pooling")
+    print(f"{second - first:5.1f} ms  second convolution and pooling")
+    print(f"{step - second:5.1f} ms  dense layers, loss and Adam")
+    print(f"{step:5.1f} ms  all of these")
+    print(f"{changed:5.1f} ms  augmentation, on its own")
+    print(f"{1000 * timeit(fit, number=1) / len(data):5.1f} ms  all of it in fit, per step")
+    print(
+        f"{1000 * timeit(validate, number=1) / len(data):5.1f} ms  validation, in each step's share"
+    )
 
 
 if __name__ == "__main__":

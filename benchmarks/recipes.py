@@ -4,6 +4,7 @@ import ast
 import contextlib
 import hashlib
 import inspect
+import os
 import re
 import resource
 import symtable
@@ -24,9 +25,7 @@ SEVERITY = 2  # of the corruptions, from 1 to 3
 
 @cache
 def notebook_cells():
-    """Return the notebook's code cells as pairs (tags, source); the exercise's solution has the tag
-    one-epoch.
-    """
+    """Return the notebook's code cells, and the solution one-epoch, as pairs (tags, source)."""
     cells = nbformat.read(NOTEBOOK, 4).cells
     code = [(set(c.metadata.get("tags", [])), c.source) for c in cells if c.cell_type == "code"]
     text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
@@ -37,8 +36,8 @@ def notebook_cells():
 def needed_cells(tag, given=()):
     """Return the cell tagged ``tag`` after those that it needs, as pairs (tags, source).
 
-    It needs the cells tagged recipe before it that set a name which it reads, itself or through
-    others, and those that set no name: they configure TensorFlow. The names ``given`` need no cell.
+    It needs those tagged recipe that set a name which it reads, itself or through others, and those
+    that set no name: they configure TensorFlow. The names ``given`` need no cell.
     """
     found, wanted = [], set()
     for tags, source in reversed(notebook_cells()):
@@ -52,8 +51,8 @@ def needed_cells(tag, given=()):
 
 
 def run_cells(tag, **given):
-    """Execute the cell tagged ``tag`` and those that it needs, with ``given`` in place of what they
-    set; return all names.
+    """Execute the cell tagged ``tag`` and those that it needs, but for the names ``given``; return
+    all names.
     """
     names = {}
     with contextlib.chdir(NOTEBOOK.parent):
@@ -102,9 +101,7 @@ def notebook(x, y, seed, epochs, training, network, **settings):
 
 
 def random_forest(x, y, seed, epochs):
-    """Fit scikit-learn's random forest, in seconds, to 5,000 images; like the functions in
-    anchors.py.
-    """
+    """Fit a random forest to 5,000 images, in seconds; like the functions in anchors.py."""
     from sklearn.ensemble import RandomForestClassifier
 
     model = RandomForestClassifier(100 * epochs, random_state=seed)
@@ -134,28 +131,15 @@ RECIPES = {
 DEFAULT = list(RECIPES)[:6]
 # Names of columns, and what each holds the errors on: the corruptions, and the lesson's pictures.
 CORRUPTIONS = {f"error_{kind.replace(' ', '_')}": kind for kind in corruptions.KINDS}
-KINDS = {
-    f"kind_{kind.strip('*').replace(' ', '_')}": kind
-    for kind in re.findall(r'^    "(.+?)": ', SOURCES["changes"], re.M)
-}
+KINDS = re.findall(r'^    "(.+?)": ', SOURCES["changes"], re.M)
+KINDS = {f"kind_{kind.strip('*').replace(' ', '_')}": kind for kind in KINDS}
 MEASURES = ["accuracy", "nll", "ece", "fit_seconds", "peak_memory_mb", "corruption_error"]
 MEASURES += [*CORRUPTIONS, *KINDS]
 
 
-def outline(node):
-    """Return ``node`` of a syntax tree as nested lists, the same ones in all versions of Python."""
-    if isinstance(node, list):
-        return [outline(part) for part in node]
-    if not isinstance(node, ast.AST):
-        return node
-    fields = [(name, value) for name, value in ast.iter_fields(node) if name != "ctx"]
-    fields = [[name, outline(value)] for name, value in fields if value not in (None, [])]
-    return [type(node).__name__, *fields]
-
-
 def bare(source):
-    """Return ``source`` as text without what changes no number: comments, docstrings, layout, what
-    it prints and what its errors say.
+    """Return ``source`` without what changes no number: comments, docstrings, layout, what it prints
+    and what its errors say. All versions of Python give the same text.
     """
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -164,8 +148,9 @@ def bare(source):
         elif isinstance(node, ast.Raise):
             node.exc = node.cause = None
         elif isinstance(node, ast.Expr) and ast.unparse(node).startswith("print("):
-            node.value = ast.Constant(None)
-    return str(outline(tree))
+            node.value = ast.Constant(0)
+    # Some versions of Python leave out fields that are empty.
+    return re.sub(r"\w+=(\[\]|None|Load\(\))|[, ]", "", ast.dump(tree))
 
 
 def bare_cells(tag, given=(), **settings):
@@ -184,7 +169,7 @@ def pictures_code():
 
 
 def digest(code):
-    """Return twelve hexadecimal digits that stand for the text ``code``."""
+    """Return twelve hexadecimal digits that stand for ``code``."""
     return hashlib.sha256(code.encode()).hexdigest()[:12]
 
 
@@ -215,17 +200,15 @@ def other_pictures(images):
         made |= zip(KINDS, run_cells("changes", x_val=preprocess(images))["kinds"].values())
         made = {n: np.rint(np.asarray(x)[..., 0] * 255).astype("uint8") for n, x in made.items()}
         path.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.savez(file, **made)
-        Path(file.name).replace(path)  # whole or not at all, also with two runs at once
+        part = path.with_suffix(f".{os.getpid()}.npz")
+        np.savez(part, **made)
+        part.replace(path)  # whole or not at all, also with two runs at once
     return np.load(path)
 
 
 def calibration_error(probabilities, labels, bins=15):
     """Return the expected calibration error, 0 to 1, of ``probabilities`` (n, 10) for ``labels``
-    (n,).
-
-    The ``bins`` have equal width (Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2).
+    (n,), in ``bins`` of equal width (Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2).
     """
     confidence = probabilities.max(axis=1)
     gap = (probabilities.argmax(axis=1) == labels) - confidence

@@ -26,6 +26,7 @@ NAMES = {
     "pytorch-example": "PyTorch's mnist example",
     "train-mnist-fast": "train_mnist_fast",
 }
+LESSON = ["ours-part-1", "ours-control", "ours"]
 # The kinds that the lesson's augmentation contains: how strong each is, and the augmentation.
 CONTAINED = {
     "moved": "3 px; at most 2 in the augmentation",
@@ -67,21 +68,15 @@ def by_recipe(rows):
     return {NAMES.get(recipe, recipe): rows[rows.recipe == recipe] for recipe in times.index}
 
 
-def ratios(rows, runs):
-    """Return each run's time beside that of Keras's example with the same seed on that machine."""
-    both = runs.merge(rows[rows.recipe == "keras-example"], on=["machine", "seed"])
-    return both.fit_seconds_x / both.fit_seconds_y
-
-
 def results(rows):
     """Return the table of recipes and measures, a DataFrame of texts."""
-    table = {}
+    table, example = {}, rows[rows.recipe == "keras-example"]
     for name, runs in by_recipe(rows).items():
-        times = runs.fit_seconds
+        times, both = runs.fit_seconds, runs.merge(example, on=["machine", "seed"])
         table[name] = {
             "epochs": f"{runs.epochs.iloc[0]}",
             "training, s": f"{times.median():.1f} ({times.min():.1f}–{times.max():.1f})",
-            "ratio": spread(ratios(rows, runs), 2, scale=1),
+            "ratio": spread(both.fit_seconds_x / both.fit_seconds_y, 2, scale=1),
             "test accuracy, %": spread(runs.accuracy, 2),
             "NLL": spread(runs.nll, 4, scale=1),
             "ECE, %": spread(runs.ece, 2),
@@ -94,55 +89,48 @@ def note(rows):
     """Return the paragraph below the table of recipes, on how it was measured."""
     seeds = listed([f"{n}" for n in sorted(set(rows.groupby("recipe").seed.nunique()))])
     return (
-        f"Mean ± standard deviation over {seeds} seeds. The time is the median (least–most), in "
-        f"seconds, on {listed(sorted(set(rows.machine)))}, from images in memory to the trained "
-        f"network. The notebook trains on {60_000 - PARAMETERS['VALIDATION_SIZE']:,} images, "
-        "Keras's example on 54,000, and their times include validation after each epoch. The "
-        "others train on 60,000 images and validate nothing."
+        f"Mean ± standard deviation over {seeds} seeds. The time is the median (least–most) on "
+        f"{listed(sorted(set(rows.machine)))}, from images in memory to the trained network. The "
+        f"notebook trains on {60_000 - PARAMETERS['VALIDATION_SIZE']:,} images, Keras's example on "
+        "54,000; their times include validation after each epoch. The others train on 60,000 "
+        "images and validate nothing."
     )
 
 
 def errors(rows, kinds):
-    """Return the share of wrong answers to each of ``kinds``, names of columns and what to call
-    them, by each recipe.
-    """
+    """Return the table of wrong answers to ``kinds``, names by column, a column for each recipe."""
     recipes = by_recipe(rows).items()
     shares = {name: {kinds[n]: spread(runs[n], 1) for n in kinds} for name, runs in recipes}
     return markdown(pd.DataFrame(shares), "wrong, %")
 
 
-def lesson(rows):
-    """Return the runs of Part I, of the longer training, and of the same with augmentation."""
-    return [rows[rows.recipe == name] for name in ("ours-part-1", "ours-control", "ours")]
-
-
 def others(rows):
     """Return the table of the lesson's kinds of pictures: right answers, and the share of the
     longer training's errors that augmentation saves, in brackets if it cannot be told from none.
-
-    From 99% on, the mean has a decimal as well, so that none is rounded to 100.
     """
     table = {}
     for column, kind in KINDS.items():
-        wrong = [100 * runs[column] for runs in lesson(rows)]
+        wrong = [100 * rows[rows.recipe == recipe][column] for recipe in LESSON]
+        # From 99% on the mean has a decimal, so that none is rounded to 100.
         digits = [(int(w.mean() <= 1), int(w.std() < 1)) for w in wrong]
         right = [f"{100 - w.mean():.{m}f} ± {w.std():.{s}f}" for w, (m, s) in zip(wrong, digits)]
         saved = f"{100 * (1 - wrong[2].mean() / wrong[1].mean()):.0f}%".replace("-", "−")
         right.append(saved if compare(wrong[1], wrong[2]) else f"({saved})")
-        table[kind + f" ({CONTAINED.get(kind)})" * (kind in CONTAINED)] = right
+        table[f"{kind} ({CONTAINED[kind]})" if kind in CONTAINED else kind] = right
     columns = ["Part I", "longer", "augmented", "errors saved"]
     return markdown(pd.DataFrame(table, index=columns).T, "right, %")
 
 
 def gains(rows):
     """Return the paragraph on what augmentation buys, kind by kind."""
-    _, longer, augmented = lesson(rows)
+    _, longer, augmented = (rows[rows.recipe == recipe] for recipe in LESSON)
+    words = {1: "fewer errors on", -1: "more errors on", 0: "no difference that can be told on"}
 
     def told(kinds):
-        words = {1: "fewer errors on", -1: "more errors on", 0: "no difference that can be told on"}
-        verdicts = {n: compare(longer[n], augmented[n]) for n in kinds}
-        found = {w: [kinds[n] for n in kinds if verdicts[n] == v] for v, w in words.items()}
-        return "; ".join(f"{word} {listed(names)}" for word, names in found.items() if names)
+        found = {}
+        for column, kind in kinds.items():
+            found.setdefault(compare(longer[column], augmented[column]), []).append(kind)
+        return "; ".join(f"{words[n]} {listed(found[n])}" for n in words if n in found)
 
     contained = {column: kind for column, kind in KINDS.items() if kind in CONTAINED}
     unlike = {column: kind for column, kind in KINDS.items() if "*" in kind}
@@ -157,18 +145,17 @@ def gains(rows):
 def behind(rows):
     """Return the paragraph on where the notebook's recipes are behind."""
     recipes = by_recipe(rows)
-    means = {name: runs.accuracy.mean() for name, runs in recipes.items()}
-    least = recipes[min(means, key=means.get)].accuracy
-    last = [name for name, runs in recipes.items() if not compare(runs.accuracy, least)]
-    told = [f"{name.replace('**', '')} ({means[name]:.2%})" for name in last]
+    least = min((runs.accuracy for runs in recipes.values()), key=lambda shares: shares.mean())
+    last = {n: r.accuracy.mean() for n, r in recipes.items() if not compare(r.accuracy, least)}
+    told = [f"{name.replace('**', '')} ({mean:.2%})" for name, mean in last.items()]
     sentences = [f"The least accurate: {listed(told)}."]
+    ours, quick = recipes[NAMES["ours"]], recipes[NAMES["ours-1"]]
     for name, runs in recipes.items():
         kinds = {} if "**" in name else CORRUPTIONS | KINDS
-        ours = recipes[NAMES["ours"]]
         better = [kind for column, kind in kinds.items() if compare(runs[column], ours[column]) < 0]
         if better:
             sentences.append(f"{name} makes fewer errors than Part III on {listed(better)}.")
-    fast, quick = recipes[NAMES["train-mnist-fast"]], recipes[NAMES["ours-1"]]
+    fast = recipes[NAMES["train-mnist-fast"]]
     better = ["more right answers"] * (compare(fast.accuracy, quick.accuracy) > 0)
     better += ["a smaller NLL"] * (compare(fast.nll, quick.nll) < 0)
     better += ["a shorter training"] * (compare(fast.fit_seconds, quick.fit_seconds) < 0)
@@ -178,19 +165,16 @@ def behind(rows):
 
 
 def choices(path):
-    """Return the table of a CSV file of settings that were compared: name, seed, accuracy, nll, and
-    kind_... for each kind of pictures. The kinds are shares of wrong answers, the accuracy is one
-    of right ones. A name with fewer than three seeds is left out.
+    """Return the table of a CSV file of settings that were compared: name, seed, accuracy, a share
+    of right answers, nll, and shares of wrong ones, kind_... A name needs three seeds.
     """
     table = {}
     for name, runs in pd.read_csv(path).groupby("name", sort=False):
-        table[name] = {"accuracy, %": spread(runs.accuracy, 2), "NLL": spread(runs.nll, 4, scale=1)}
-        for column in runs.filter(like="kind_"):
-            label = f"{column.removeprefix('kind_').replace('_', ' ')}, wrong %"
-            table[name][label] = spread(runs[column], 1)
-        if len(runs) < 3:
-            del table[name]
-    return markdown(pd.DataFrame(table).T)
+        if len(runs) >= 3:
+            kinds = {n[5:].replace("_", " "): spread(runs[n], 1) for n in runs.filter(like="kind_")}
+            line = {"accuracy, %": spread(runs.accuracy, 2), "NLL": spread(runs.nll, 4, scale=1)}
+            table[name] = line | kinds
+    return markdown(pd.DataFrame(table).T, "kinds: wrong, %")
 
 
 def texts(rows):
@@ -209,17 +193,16 @@ def texts(rows):
 def plot(rows, path):
     """Draw each recipe's mean test accuracy, with a standard deviation, to ``path``."""
     figure, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained", dpi=100)
-    labels = []
-    for name, runs in by_recipe(rows).items():
+    names = by_recipe(rows)
+    for place, (name, runs) in enumerate(names.items()):
         look = (
             {"fmt": "o", "color": "#0072B2"} if "**" in name else {"fmt": "s", "color": "#666666"}
         )
-        accuracy, time = 100 * runs.accuracy, ratios(rows, runs)
-        ax.errorbar(accuracy.mean(), len(labels), xerr=accuracy.std(), capsize=3, **look)
-        labels.append(name.replace("*", "") + (f" ({time.mean():.2f})" if len(time) else ""))
-    ax.set(xlabel="test accuracy, % (mean ± sd)", ylabel="recipe (training time)")
-    ax.set_yticks(range(len(labels)), labels)
-    figure.suptitle("This notebook (circles) and published recipes (squares), by training time")
+        accuracy = 100 * runs.accuracy
+        ax.errorbar(accuracy.mean(), place, xerr=accuracy.std(), capsize=3, **look)
+    ax.set_yticks(range(len(names)), [name.replace("*", "") for name in names])
+    ax.set(xlabel="test accuracy, % (mean ± sd)", ylabel="recipe, the quickest first")
+    figure.suptitle("This notebook (circles) and published recipes (squares)")
     ax.invert_yaxis()
     ax.grid(axis="x", alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
