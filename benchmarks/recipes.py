@@ -4,11 +4,11 @@ import ast
 import contextlib
 import hashlib
 import inspect
+import io
 import os
 import re
 import resource
 import symtable
-import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -52,21 +52,15 @@ def needed_cells(tag, given=()):
 
 def run_cells(tag, **given):
     """Execute the cell tagged ``tag`` and those that it needs, but for the names ``given``; return
-    all names.
+    all names, and as ``seconds`` how long that cell took.
     """
     names = {}
-    with contextlib.chdir(NOTEBOOK.parent):
+    with contextlib.chdir(NOTEBOOK.parent), contextlib.redirect_stdout(io.StringIO()):
         for _, source in needed_cells(tag, given):
+            start = time.perf_counter()
             exec(source, names)
-            names.update(given)
+            names |= given | {"seconds": time.perf_counter() - start}
     return names
-
-
-def preprocess(images):
-    """Return uint8 ``images`` (n, 28, 28) as the notebook's function of this name makes them."""
-    names = {"np": np}
-    exec(next(source for _, source in notebook_cells() if "def preprocess(" in source), names)
-    return names["preprocess"](images)
 
 
 def notebook(x, y, seed, epochs, training, network, **settings):
@@ -76,28 +70,9 @@ def notebook(x, y, seed, epochs, training, network, **settings):
     ``training`` is the tag of the cell that trains, ``network`` the name that it gives the network.
     The notebook loads the images itself, so ``x`` and ``y`` are not used.
     """
-    import keras
-    from nbclient import NotebookClient
-
-    settings = settings | {"SEED": seed, "EPOCHS": epochs}
-    with tempfile.TemporaryDirectory() as folder:
-        run = nbformat.v4.new_notebook()
-        for tags, source in needed_cells(training):
-            if "parameters" in tags:
-                source += "".join(f"\n{name} = {value!r}" for name, value in settings.items())
-            if training in tags:
-                source = (
-                    f"import time; start = time.perf_counter()\n{source}\n"
-                    "seconds = time.perf_counter() - start\n"
-                    f"{network}.save({folder!r} + '/model.keras')\n"
-                    f"open({folder!r} + '/seconds', 'w').write(str(seconds))"
-                )
-            run.cells.append(nbformat.v4.new_code_cell(source))
-        place = {"metadata": {"path": str(NOTEBOOK.parent)}}
-        NotebookClient(run, timeout=None, resources=place).execute()
-        model = keras.models.load_model(Path(folder, "model.keras"))
-        seconds = float(Path(folder, "seconds").read_text())
-    return lambda x: model.predict(preprocess(x), batch_size=1_000, verbose=0), seconds
+    names = run_cells(training, SEED=seed, EPOCHS=epochs, **settings)
+    model, preprocess = names[network], names["preprocess"]
+    return lambda x: model.predict(preprocess(x), batch_size=1_000, verbose=0), names["seconds"]
 
 
 def random_forest(x, y, seed, epochs):
@@ -138,8 +113,8 @@ MEASURES += [*CORRUPTIONS, *KINDS]
 
 
 def bare(source):
-    """Return ``source`` without what changes no number: comments, docstrings, layout, what it prints
-    and what its errors say. All versions of Python give the same text.
+    """Return ``source`` without what changes no number: comments, docstrings, layout, printed words
+    and those of errors. All versions of Python give the same text.
     """
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -197,7 +172,8 @@ def other_pictures(images):
     if not path.exists():
         x = images[..., np.newaxis] / 255
         made = {name: corruptions.corrupt(x, kind, SEVERITY) for name, kind in CORRUPTIONS.items()}
-        made |= zip(KINDS, run_cells("changes", x_val=preprocess(images))["kinds"].values())
+        x_val = run_cells("split")["preprocess"](images)
+        made |= zip(KINDS, run_cells("changes", x_val=x_val)["kinds"].values())
         made = {n: np.rint(np.asarray(x)[..., 0] * 255).astype("uint8") for n, x in made.items()}
         path.parent.mkdir(exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.npz")
@@ -232,8 +208,7 @@ def measure(recipe, seed, epochs):
         x, y = (images[-PARAMETERS["VALIDATION_SIZE"] :] for images in (x_train, y_train))
     train, _, settings = RECIPES[recipe]
     predict, fit_seconds = train(x_train, y_train, seed, epochs, **settings)
-    who = resource.RUSAGE_CHILDREN if train is notebook else resource.RUSAGE_SELF
-    peak = resource.getrusage(who).ru_maxrss / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     probabilities = predict(x)
     n = 1_000 if recipe == "smoke" else len(x)
     wrong = {
