@@ -1,5 +1,6 @@
 """What `make bench` promises, with PyTorch and Ray: build/bench/bin/python -m pytest benchmarks"""
 
+import re
 from contextlib import suppress
 from itertools import combinations
 from unittest.mock import Mock
@@ -49,18 +50,16 @@ def test_a_ray_cluster_gives_the_same_rows(tmp_path):
 
 def test_settings_are_tried_on_the_images_that_the_lesson_holds_back(monkeypatch):
     names = [*recipes.CORRUPTIONS, *recipes.KINDS]
-    pictures = Mock(side_effect=lambda x: {name: x[: 10 + n] for n, name in enumerate(names)})
     predict = Mock(side_effect=lambda x: np.full((len(x), 10), 0.1))  # takes each for a 0
-    monkeypatch.setitem(
-        recipes.RECIPES, "ours-validation", (Mock(return_value=(predict, 1.5)), 1, {})
+    train, pictures = (
+        Mock(return_value=(predict, 1.5)),
+        Mock(side_effect=lambda x: {n: x for n in names}),
     )
+    monkeypatch.setitem(recipes.RECIPES, "ours-validation", (train, 1, {}))
     monkeypatch.setattr(recipes, "other_pictures", pictures)
-    with pytest.raises(ValueError, match="shape"):  # each picture is compared with its own label
-        recipes.measure("ours-validation", seed=1, epochs=1)
-    pictures.side_effect = lambda x: dict.fromkeys(names, x)
     row = recipes.measure("ours-validation", seed=1, epochs=1)
     held_back = MNIST["x_train"][-recipes.PARAMETERS["VALIDATION_SIZE"] :]
-    assert all(np.array_equal(m.call_args_list[-1].args[0], held_back) for m in (predict, pictures))
+    assert all(np.array_equal(mock.call_args.args[0], held_back) for mock in (predict, pictures))
     zeros = np.mean(MNIST["y_train"][-len(held_back) :] == 0)
     assert list(row) == recipes.MEASURES and row.pop("peak_memory_mb") > 0
     expected = [zeros, np.log(10), abs(zeros - 0.1), 1.5] + [1 - zeros] * (1 + len(names))
@@ -85,50 +84,39 @@ def test_recipes_learn_from_few_images_and_have_the_published_size(recipe):
 def test_a_corruption_changes_pictures_differently_with_each_severity(kind):
     images = MNIST["x_train"][:20, ..., np.newaxis] / np.float32(255)  # from 0 to 1
     made = [images, *(corruptions.corrupt(images, kind, severity) for severity in (1, 2, 3))]
-    for pictures, others in combinations(made, 2):
-        assert np.abs(pictures - others).mean() > 0.01
+    assert all(np.abs(one - other).mean() > 0.01 for one, other in combinations(made, 2))
     assert np.ptp(made) <= 1 and np.array_equal(made[2], corruptions.corrupt(images, kind, 2))
 
 
 def test_all_recipes_read_the_same_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "ROOT", tmp_path)
     x = MNIST["x_test"][:20]
-    made = dict(recipes.other_pictures(x))
+    made = recipes.other_pictures(x)
     monkeypatch.setattr(recipes, "run_cells", None)  # the second time they are not made
     again = recipes.other_pictures(x)
     assert [*made] == [*recipes.CORRUPTIONS, *recipes.KINDS]
-    assert all(
-        np.array_equal(made[name], again[name]) and made[name].shape == x.shape for name in made
-    )
-    gaps = np.where(np.arange(28)[:, None] % 4 == 2, 0, x)
-    moved = np.roll(x, (3, 3), (1, 2))
-    thick = np.rint(255 * corruptions.corrupt(x[..., None] / 255, "thick", 2)[..., 0])
-    for name, pictures in {
-        "kind_unchanged": x,
-        "kind_moved": moved,
-        "kind_gaps": gaps,
-        "kind_black_on_white": 255 - x,
-        "error_thick": thick,
-    }.items():
-        assert np.array_equal(made[name], pictures), name
+    assert all(np.array_equal(made[n], again[n]) and made[n].shape == x.shape for n in made)
+    thick = corruptions.corrupt(x[..., None] / 255, "thick", recipes.SEVERITY)[..., 0]
+    assert np.array_equal(made["error_thick"], np.rint(255 * thick))
+    assert np.array_equal(made["kind_unchanged"], x)
+    assert np.array_equal(made["kind_moved"], np.roll(x, (3, 3), axis=(1, 2)))
+    assert np.array_equal(made["kind_black_on_white"], 255 - x)
 
 
-def test_rows_of_the_present_code_alone_are_accepted(tmp_path, monkeypatch):
+def test_a_digest_covers_what_is_trained_and_measured_alone(monkeypatch):
     versions = {name: recipes.code_version(name) for name in recipes.RECIPES}
     cells = recipes.notebook_cells()
-
-    def changed(tag, old, new):
-        """Return the recipes whose digest changes if ``new`` replaces ``old`` in a cell."""
-        other = [(tags, s.replace(old, new) if tag in tags else s) for tags, s in cells]
-        assert other != cells
-        monkeypatch.setattr(recipes, "notebook_cells", lambda: other)
-        return {name for name in versions if recipes.code_version(name) != versions[name]}
-
-    assert not changed("train-first", "before these", "prior to the")  # what it prints
-    assert not changed("changes", "# by 25 degrees", "# by much")
-    assert changed("train-first", "epochs=3", "epochs=4") == {"ours-part-1"}
-    assert changed("augmentation", "0.3, 1", "0.2, 1") == {"ours", "ours-validation"}
-    assert changed("changes", "(3, 3)", "(4, 4)") == set(versions)
+    for tag, old, new, affected in [
+        ("train-first", "before these", "prior to the", set()),  # printed
+        ("changes", "# by 25 degrees", "", set()),
+        ("train-first", "epochs=3", "epochs=4", {"ours-part-1"}),
+        ("augmentation", "0.3, 1", "0.2, 1", {"ours", "ours-validation"}),
+        ("changes", "(3, 3)", "(4, 4)", set(versions)),
+    ]:
+        others = [(tags, s.replace(old, new) if tag in tags else s) for tags, s in cells]
+        assert others != cells
+        monkeypatch.setattr(recipes, "notebook_cells", lambda others=others: others)
+        assert {n for n in versions if recipes.code_version(n) != versions[n]} == affected
 
 
 def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys, monkeypatch):
@@ -145,29 +133,21 @@ def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys, monkeypatch):
         with pytest.raises(SystemExit, match=message):
             bench.main([*SMOKE, str(path)])
         assert path.read_text() == table.to_csv(index=False)
-    for arguments, message in [
-        ("--recipes smok", "invalid choice: 'smok' (choose from"),
-        ("--epochs 0", "and --epochs 1 or more"),
-        ("--seeds -1", "a seed must be 0 or more"),
-    ]:
+    for arguments in ["--recipes smok", "--epochs 0", "--seeds -1"]:
         with pytest.raises(SystemExit):
             bench.main(arguments.split())
-        assert message in capsys.readouterr().err
+        assert re.search("invalid choice: 'smok'|must be", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(
-    ("values", "verdict"), [([1.3, 1.5, 1.7], 0), ([2.1, 2.3, 2.5], 1), ([0.1, 0.2, 0.3], -1)]
-)
-def test_means_are_told_apart_by_two_standard_errors(values, verdict):
-    assert report.compare(pd.Series(values), pd.Series([1.0, 1.2, 1.4])) == verdict
+def test_means_are_told_apart_by_two_standard_errors():
+    values = pd.Series([1.0, 1.2, 1.4])  # a difference has a standard error of 0.163
+    verdicts = [report.compare(values + more, values) for more in (0.32, -0.32, 0.33, -0.33)]
+    assert verdicts == [0, 0, 1, -1]
 
 
 def test_the_readmes_show_the_results_of_the_present_code():
     rows = report.read_rows(recipes.ROOT / "benchmarks" / "results.csv")
-    assert (
-        set(rows.recipe) >= set(recipes.DEFAULT)
-        and rows.groupby("recipe").seed.nunique().min() >= 5
-    )
+    assert {*recipes.DEFAULT} <= {*rows.recipe} and min(rows.groupby("recipe").seed.nunique()) >= 5
     for path, texts in report.texts(rows).items():
         for name, text in texts.items():
             shown = f"<!-- {name} -->\n{text}\n<!-- /{name} -->"
