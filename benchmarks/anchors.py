@@ -12,9 +12,7 @@ import numpy as np
 
 
 def keras_example(x, y, seed, epochs):
-    """Train Keras's "Simple MNIST convnet": 15 epochs of Adam, 10% held back
-    (keras.io/examples/vision/mnist_convnet).
-    """
+    """Train keras.io/examples/vision/mnist_convnet: 15 epochs of Adam, 10% held back."""
     import keras
     from keras import layers
 
@@ -36,9 +34,7 @@ def keras_example(x, y, seed, epochs):
 
 
 def pytorch_example(x, y, seed, epochs):
-    """Train PyTorch's "Basic MNIST example": 14 epochs of Adadelta (github.com/pytorch/examples,
-    mnist).
-    """
+    """Train github.com/pytorch/examples, mnist: 14 epochs of Adadelta with a falling rate."""
     import torch
     from torch import nn
 
@@ -53,9 +49,7 @@ def pytorch_example(x, y, seed, epochs):
 
 
 def train_mnist_fast(x, y, seed, epochs):
-    """Train the last recipe of train_mnist_fast: one epoch, one-cycle Adam
-    (github.com/tuomaso/train_mnist_fast).
-    """
+    """Train the last recipe of github.com/tuomaso/train_mnist_fast: one epoch, one-cycle Adam."""
     import torch
     from torch import nn
 

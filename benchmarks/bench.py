@@ -28,9 +28,8 @@ def machine():
     path = Path("/proc/cpuinfo")
     told = path.read_text() if path.exists() else ""  # only Linux has it
     name = re.search(r"model name\s*: (.+)", told)
-    vectors = ["AVX-512"] * ("avx512f" in told) + ["AVX2"] * ("avx2" in told)
-    parts = [name[1] if name else platform.machine(), *vectors[:1], f"{os.cpu_count()} cores"]
-    return ", ".join(parts)
+    vectors = ", AVX-512" if "avx512f" in told else ", AVX2" if "avx2" in told else ""
+    return f"{name[1] if name else platform.machine()}{vectors}, {os.cpu_count()} cores"
 
 
 def read_rows(path):
@@ -43,14 +42,13 @@ def read_rows(path):
     other = "delete these rows, or name another file with --csv"
     try:
         rows = pd.read_csv(path, dtype={"code": str})
-    except ValueError as error:
-        sys.exit(f"{path} is not a table of results ({error}): {other}.")
+    except ValueError:  # it is empty, say
+        rows = pd.DataFrame()
     if list(rows) != COLUMNS:
         sys.exit(f"{path} has other columns than this version writes: {other}.")
     for recipe, runs in rows.groupby("recipe"):
         if set(runs.code) != {code_version(recipe) if recipe in RECIPES else ""}:
-            told = f"rows of {recipe} that were measured with another version of its code"
-            sys.exit(f"{path} holds {told}: {other}.")
+            sys.exit(f"{path} holds rows of {recipe} of another version of its code: {other}.")
     return rows
 
 
@@ -63,10 +61,9 @@ def write_rows(rows, path):
 
 
 def quiet():
-    """Send the messages of a run's process, and of its kernel, to build/bench.log."""
-    log = ROOT / "build" / "bench.log"
-    log.parent.mkdir(exist_ok=True)
-    with open(log, "a") as file:
+    """Send the messages of a run's process to build/bench.log."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    with open(ROOT / "build" / "bench.log", "a") as file:
         os.dup2(file.fileno(), 2)
 
 
@@ -86,11 +83,8 @@ def run_on_ray(jobs, address):
     import ray  # installed by `make bench-env`
 
     left_out = ["/.git", "/.venv", "/build", "/docs", "/models", "/tests"]
-    place = {
-        "working_dir": str(ROOT),
-        "excludes": left_out,
-        "env_vars": {"PYTHONPATH": "benchmarks"},
-    }
+    path = {"PYTHONPATH": "benchmarks"}
+    place = {"working_dir": str(ROOT), "excludes": left_out, "env_vars": path}
     ray.init(address=address or None, log_to_driver=False, runtime_env=place)
     # max_calls: a fresh process for each run, as on one machine
     run = ray.remote(max_calls=1, max_retries=3)(measure)
@@ -130,10 +124,10 @@ def main(arguments=None):
         bar.set_description(" ".join(map(str, jobs[0])) if jobs else "all runs are finished")
         try:
             for job, measured in results:
-                row = dict(zip(COLUMNS, [*job, code_version(job[0]), machine()]))
-                row = pd.DataFrame([row | measured])
+                row = [*job, code_version(job[0]), machine(), *measured.values()]
+                row = pd.DataFrame([row], columns=COLUMNS)
                 rows = pd.concat([rows, row], ignore_index=True) if len(rows) else row
-                write_rows(rows[COLUMNS], options.csv)
+                write_rows(rows, options.csv)
                 bar.update()
                 bar.set_description("finished {} {} {}: {:.2%}".format(*job, measured["accuracy"]))
         except Exception as error:  # whatever it is, say first that nothing is lost

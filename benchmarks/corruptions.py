@@ -120,12 +120,9 @@ KINDS = {  # their order gives each its own random numbers
 
 def corrupt(images, kind, severity, seed=0):
     """Return float32 ``images`` (n, 28, 28, 1), 0 to 1, each corrupted by ``kind``, a name in
-    KINDS, in its own way.
-
-    Raises ValueError for a severity other than 1, 2 or 3.
+    KINDS, in its own way. KeyError if ``severity`` is not 1, 2 or 3.
     """
-    if severity not in (1, 2, 3):
-        raise ValueError(f"severity must be 1, 2 or 3, not {severity!r}")
+    s = {1: 0, 2: 1, 3: 2}[severity]
     rng = np.random.default_rng([seed, severity, list(KINDS).index(kind)])
-    corrupted = [KINDS[kind](x.squeeze().astype(float), severity - 1, rng) for x in images]
+    corrupted = [KINDS[kind](x.squeeze().astype(float), s, rng) for x in images]
     return np.clip(corrupted, 0, 1).astype("float32")[..., np.newaxis]

@@ -64,11 +64,9 @@ def run_cells(tag, **given):
 
 
 def notebook(x, y, seed, epochs, training, network, **settings):
-    """Train by executing the notebook's own cells with other ``settings`` of its parameters; like
-    the functions in anchors.py.
-
-    ``training`` is the tag of the cell that trains, ``network`` the name that it gives the network.
-    The notebook loads the images itself, so ``x`` and ``y`` are not used.
+    """Train ``network`` by executing the notebook's cell tagged ``training`` with other
+    ``settings`` of its parameters; like the functions in anchors.py. The notebook loads the images
+    itself, so ``x`` and ``y`` are not used.
     """
     names = run_cells(training, SEED=seed, EPOCHS=epochs, **settings)
     model, preprocess = names[network], names["preprocess"]

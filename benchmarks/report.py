@@ -42,9 +42,7 @@ def spread(values, digits, scale=100):
 
 
 def compare(ours, others):
-    """Return 1 or -1 if the mean of ``ours`` is told apart from that of ``others`` and is larger or
-    smaller, and 0 if not.
-    """
+    """Return 1 or -1 if ``ours`` has the larger or the smaller mean, and 0 if that cannot be told."""
     difference = ours.mean() - others.mean()
     error = np.sqrt(ours.var() / len(ours) + others.var() / len(others))
     return int(np.sign(difference)) if abs(difference) > 2 * error else 0
@@ -180,13 +178,17 @@ def choices(path):
 def texts(rows):
     """Return what belongs between the marks of each README: a dict by path of texts by mark."""
     here, table = ROOT / "benchmarks", results(rows)
-    short = table.drop(columns=["ratio", "NLL", "ECE, %"])
-    found = {name: here / f"{name}.csv" for name in ("layers", "augmentation")}
-    tables = {name: choices(path) for name, path in found.items() if path.exists()}
-    tables["results"] = f"{markdown(table)}\n\n{note(rows)}"
+    short = markdown(table.drop(columns=["ratio", "NLL", "ECE, %"])) + "\n\n" + note(rows)
+    readme = {
+        "others": others(rows),
+        "gains": gains(rows),
+        "results": short,
+        "behind": behind(rows),
+    }
+    tables = {"results": f"{markdown(table)}\n\n{note(rows)}"}
     tables |= {"corruptions": errors(rows, CORRUPTIONS), "kinds": errors(rows, KINDS)}
-    readme = {"results": f"{markdown(short)}\n\n{note(rows)}", "others": others(rows)}
-    readme |= {"gains": gains(rows), "behind": behind(rows)}
+    found = [here / "layers.csv", here / "augmentation.csv"]
+    tables |= {path.stem: choices(path) for path in found if path.exists()}
     return {ROOT / "README.md": readme, here / "README.md": tables}
 
 
@@ -195,10 +197,8 @@ def plot(rows, path):
     figure, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained", dpi=100)
     names = by_recipe(rows)
     for place, (name, runs) in enumerate(names.items()):
-        look = (
-            {"fmt": "o", "color": "#0072B2"} if "**" in name else {"fmt": "s", "color": "#666666"}
-        )
-        accuracy = 100 * runs.accuracy
+        accuracy, ours = 100 * runs.accuracy, "**" in name
+        look = {"fmt": "o" if ours else "s", "color": "#0072B2" if ours else "#666666"}
         ax.errorbar(accuracy.mean(), place, xerr=accuracy.std(), capsize=3, **look)
     ax.set_yticks(range(len(names)), [name.replace("*", "") for name in names])
     ax.set(xlabel="test accuracy, % (mean ± sd)", ylabel="recipe, the quickest first")
@@ -217,14 +217,18 @@ def main(path):
     if rows.groupby("recipe").epochs.nunique().max() > 1:
         sys.exit(f"{path} holds runs of one recipe with several numbers of epochs: keep one.")
     plot(rows, path.with_suffix(".png"))
-    table = markdown(results(rows))
     if path == ROOT / "benchmarks" / "results.csv":
         for readme, parts in texts(rows).items():
             write_between_marks(readme, **parts)
     else:
-        parts = ["# Results", table, note(rows), errors(rows, CORRUPTIONS | KINDS)]
+        parts = [
+            "# Results",
+            markdown(results(rows)),
+            note(rows),
+            errors(rows, CORRUPTIONS | KINDS),
+        ]
         path.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
-    print(table)
+    print(markdown(results(rows)))
 
 
 if __name__ == "__main__":

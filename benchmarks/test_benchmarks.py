@@ -125,9 +125,9 @@ def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys, monkeypatch):
     rows = pd.DataFrame([{**dict.fromkeys(bench.COLUMNS, 1), "recipe": "smoke"}])
     for table, message in [
         (rows.drop(columns="nll"), "has other columns than this version"),
-        (rows.assign(code="0" * 12), "measured with another version of its code"),
-        (rows.assign(recipe="gone"), "rows of gone that were measured with another version"),
-        (pd.DataFrame(), "is not a table of results"),
+        (rows.assign(code="0" * 12), "rows of smoke of another version of its code"),
+        (rows.assign(recipe="gone"), "rows of gone of another version"),
+        (pd.DataFrame(), "has other columns than this version"),
     ]:
         table.to_csv(path, index=False)
         with pytest.raises(SystemExit, match=message):
