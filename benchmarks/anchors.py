@@ -22,15 +22,12 @@ def keras_example(x, y, seed, epochs):
     last = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(10, activation="softmax")]
     model = keras.Sequential([keras.Input((28, 28, 1)), *first, *second, *last])
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
-
-    def scale(x):
-        return x[..., np.newaxis].astype("float32") / 255
-
-    images, labels = scale(x), keras.utils.to_categorical(y, 10)
+    white = np.float32(255)
+    images, labels = x[..., np.newaxis] / white, keras.utils.to_categorical(y, 10)
     start = time.perf_counter()
     model.fit(images, labels, batch_size=128, epochs=epochs, validation_split=0.1, verbose=0)
     seconds = time.perf_counter() - start
-    return lambda x: model.predict(scale(x), batch_size=1_000, verbose=0), seconds
+    return lambda x: model.predict(x[..., None] / white, batch_size=1_000, verbose=0), seconds
 
 
 def pytorch_example(x, y, seed, epochs):

@@ -1,9 +1,8 @@
 """Measure this notebook's recipes and published ones side by side: `make bench`, or python
 benchmarks/bench.py --help.
 
-Runs are interleaved (all recipes with one seed, then with the next), each in a fresh process. Every
-finished run is a row of the CSV file at once; started again, the benchmark goes on where it was
-interrupted.
+All recipes run with one seed, then with the next, each run in a fresh process. A finished run is a
+row of the CSV file at once; started again, the benchmark goes on where it was interrupted.
 """
 
 import argparse

@@ -10,8 +10,6 @@ from timeit import timeit
 
 from recipes import run_cells
 
-STEPS, REPETITIONS = 20, 7
-
 
 def main(**parameters):
     names = run_cells("train-augmented", EPOCHS=2, **parameters)
@@ -32,8 +30,8 @@ def main(**parameters):
     parts = [partial(tf.function(step), of) for step, of in steps]
     # They take turns, so that a slower moment of the machine does not hit one of them alone. The
     # first turn also compiles them, and is left out.
-    turns = [[timeit(part, number=STEPS) for part in parts] for _ in range(1 + REPETITIONS)]
-    first, second, step, changed = (1000 * median(times[1:]) / STEPS for times in zip(*turns))
+    turns = [[timeit(part, number=20) for part in parts] for _ in range(8)]
+    first, second, step, changed = (1000 * median(times[1:]) / 20 for times in zip(*turns))
     validate = partial(model.evaluate, names["x_val"], names["y_val"], verbose=0)
     fit = partial(model.fit, data, epochs=1, shuffle=False, verbose=0)
     print(f"{first:5.1f} ms  first convolution and pooling")

@@ -51,9 +51,7 @@ def needed_cells(tag, given=()):
 
 
 def run_cells(tag, **given):
-    """Execute the cell tagged ``tag`` and those that it needs, but for the names ``given``; return
-    all names, and as ``seconds`` how long that cell took.
-    """
+    """Execute the cells that ``tag`` needs but for ``given``; return all names, and its seconds."""
     names = {}
     with contextlib.chdir(NOTEBOOK.parent), contextlib.redirect_stdout(io.StringIO()):
         for _, source in needed_cells(tag, given):
@@ -77,11 +75,9 @@ def random_forest(x, y, seed, epochs):
     """Fit a random forest to 5,000 images, in seconds; like the functions in anchors.py."""
     from sklearn.ensemble import RandomForestClassifier
 
-    model = RandomForestClassifier(100 * epochs, random_state=seed)
-    start = time.perf_counter()
-    model.fit(x[:5_000].reshape(-1, 784), y[:5_000])
-    seconds = time.perf_counter() - start
-    return lambda x: model.predict_proba(x.reshape(-1, 784)), seconds
+    start, x = time.perf_counter(), x.reshape(-1, 784)
+    model = RandomForestClassifier(100 * epochs, random_state=seed).fit(x[:5_000], y[:5_000])
+    return lambda x: model.predict_proba(x.reshape(-1, 784)), time.perf_counter() - start
 
 
 SOURCES = {tag: source for tags, source in notebook_cells() for tag in tags}
@@ -127,9 +123,7 @@ def bare(source):
 
 
 def bare_cells(tag, given=(), **settings):
-    """Return the bare code of the cell tagged ``tag`` and those that it needs, and the parameters
-    that it reads, with ``settings`` in place of their defaults.
-    """
+    """Return the bare code that ``tag`` needs, and the parameters in it, or their ``settings``."""
     cells = needed_cells(tag, given)
     code = str([bare(source) for tags, source in cells if not tags & {"imports", "parameters"}])
     values = (PARAMETERS | settings).items()
@@ -141,15 +135,8 @@ def pictures_code():
     return f"{SEVERITY}{bare(inspect.getsource(corruptions))}{bare_cells('changes', {'x_val'})}"
 
 
-def digest(code):
-    """Return twelve hexadecimal digits that stand for ``code``."""
-    return hashlib.sha256(code.encode()).hexdigest()[:12]
-
-
 def code_version(recipe):
-    """Return a digest of the code that ``recipe`` trains and is measured with: rows with others
-    must not be mixed in. Its seed and epochs stand in the row.
-    """
+    """Return a digest of what ``recipe`` trains and is measured with, but for seed and epochs."""
     train, _, settings = RECIPES[recipe]
     if train is notebook:
         settings = settings | {"SEED": None, "EPOCHS": None}
@@ -158,14 +145,14 @@ def code_version(recipe):
         called = [train.__globals__.get(name) for name in train.__code__.co_names]
         functions = [train, *filter(inspect.isfunction, called)]
         code = "".join(bare(inspect.getsource(function)) for function in functions)
-    return digest(code + pictures_code())
+    return hashlib.sha256((code + pictures_code()).encode()).hexdigest()[:12]
 
 
 def other_pictures(images):
     """Return uint8 pictures (n, 28, 28) made of uint8 ``images``, by column of MEASURES: corrupted
     at SEVERITY, and changed by the lesson's own cells. They are made once and kept in build/.
     """
-    version = digest(hashlib.sha256(images.tobytes()).hexdigest() + pictures_code())
+    version = hashlib.sha256(images.tobytes() + pictures_code().encode()).hexdigest()[:12]
     path = ROOT / "build" / f"pictures-{version}.npz"
     if not path.exists():
         x = images[..., np.newaxis] / 255

@@ -42,7 +42,7 @@ def spread(values, digits, scale=100):
 
 
 def compare(ours, others):
-    """Return 1 or -1 if ``ours`` has the larger or the smaller mean, and 0 if that cannot be told."""
+    """Return 1 or -1 if ``ours`` have a larger or smaller mean, and 0 if that cannot be told."""
     difference = ours.mean() - others.mean()
     error = np.sqrt(ours.var() / len(ours) + others.var() / len(others))
     return int(np.sign(difference)) if abs(difference) > 2 * error else 0
@@ -178,13 +178,9 @@ def choices(path):
 def texts(rows):
     """Return what belongs between the marks of each README: a dict by path of texts by mark."""
     here, table = ROOT / "benchmarks", results(rows)
-    short = markdown(table.drop(columns=["ratio", "NLL", "ECE, %"])) + "\n\n" + note(rows)
-    readme = {
-        "others": others(rows),
-        "gains": gains(rows),
-        "results": short,
-        "behind": behind(rows),
-    }
+    short = table.drop(columns=["ratio", "NLL", "ECE, %"])
+    readme = {"results": f"{markdown(short)}\n\n{note(rows)}", "others": others(rows)}
+    readme |= {"gains": gains(rows), "behind": behind(rows)}
     tables = {"results": f"{markdown(table)}\n\n{note(rows)}"}
     tables |= {"corruptions": errors(rows, CORRUPTIONS), "kinds": errors(rows, KINDS)}
     found = [here / "layers.csv", here / "augmentation.csv"]
@@ -197,38 +193,31 @@ def plot(rows, path):
     figure, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained", dpi=100)
     names = by_recipe(rows)
     for place, (name, runs) in enumerate(names.items()):
-        accuracy, ours = 100 * runs.accuracy, "**" in name
-        look = {"fmt": "o" if ours else "s", "color": "#0072B2" if ours else "#666666"}
-        ax.errorbar(accuracy.mean(), place, xerr=accuracy.std(), capsize=3, **look)
+        marker, color = ("o", "#0072B2") if "**" in name else ("s", "#666666")
+        mean, sd = 100 * runs.accuracy.mean(), 100 * runs.accuracy.std()
+        ax.errorbar(mean, place, xerr=sd, capsize=3, marker=marker, color=color)
     ax.set_yticks(range(len(names)), [name.replace("*", "") for name in names])
     ax.set(xlabel="test accuracy, % (mean ± sd)", ylabel="recipe, the quickest first")
     figure.suptitle("This notebook (circles) and published recipes (squares)")
     ax.invert_yaxis()
     ax.grid(axis="x", alpha=0.3)
-    ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, metadata={"Software": None})
 
 
 def main(path):
     path = Path(path).resolve()
     rows = read_rows(path)
-    if rows.empty:
-        sys.exit(f"{path} holds no results yet: run `make bench` first.")
-    if rows.groupby("recipe").epochs.nunique().max() > 1:
-        sys.exit(f"{path} holds runs of one recipe with several numbers of epochs: keep one.")
+    if rows.empty or rows.groupby("recipe").epochs.nunique().max() > 1:
+        sys.exit(f"{path} holds no results, or runs of one recipe with several numbers of epochs.")
     plot(rows, path.with_suffix(".png"))
+    table = markdown(results(rows))
     if path == ROOT / "benchmarks" / "results.csv":
         for readme, parts in texts(rows).items():
             write_between_marks(readme, **parts)
     else:
-        parts = [
-            "# Results",
-            markdown(results(rows)),
-            note(rows),
-            errors(rows, CORRUPTIONS | KINDS),
-        ]
+        parts = ["# Results", table, note(rows), errors(rows, CORRUPTIONS | KINDS)]
         path.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
-    print(markdown(results(rows)))
+    print(table)
 
 
 if __name__ == "__main__":

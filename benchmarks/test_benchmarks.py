@@ -147,6 +147,10 @@ def test_means_are_told_apart_by_two_standard_errors():
 
 def test_the_readmes_show_the_results_of_the_present_code():
     rows = report.read_rows(recipes.ROOT / "benchmarks" / "results.csv")
+    ours = {kind for kind in recipes.KINDS.values() if "*" not in kind}
+    assert ours == {"unchanged", *report.CONTAINED}
+    strengths = ["x_val, (3, 3)", "(0.07, 0.07)", "-2.0, 2.0", "n, 2, 2), -0.15, 0.15"]
+    assert all(text in str(recipes.notebook_cells()) for text in strengths), "see CONTAINED"
     assert {*recipes.DEFAULT} <= {*rows.recipe} and min(rows.groupby("recipe").seed.nunique()) >= 5
     for path, texts in report.texts(rows).items():
         for name, text in texts.items():
