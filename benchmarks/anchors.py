@@ -12,54 +12,33 @@ import numpy as np
 
 
 def keras_example(x, y, seed, epochs):
-    """Train Keras's "Simple MNIST convnet": 15 epochs of Adam, 10% held back
-    (keras.io/examples/vision/mnist_convnet).
-    """
+    """Train keras.io/examples/vision/mnist_convnet: 15 epochs of Adam, 10% held back."""
     import keras
     from keras import layers
 
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential([
-        keras.Input((28, 28, 1)),
-        layers.Conv2D(32, 3, activation="relu"),
-        layers.MaxPooling2D(),
-        layers.Conv2D(64, 3, activation="relu"),
-        layers.MaxPooling2D(),
-        layers.Flatten(),
-        layers.Dropout(0.5),
-        layers.Dense(10, activation="softmax"),
-    ])
+    first = [layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D()]
+    second = [layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D()]
+    last = [layers.Flatten(), layers.Dropout(0.5), layers.Dense(10, activation="softmax")]
+    model = keras.Sequential([keras.Input((28, 28, 1)), *first, *second, *last])
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
-    images, labels = x[..., np.newaxis].astype("float32") / 255, keras.utils.to_categorical(y, 10)
+    white = np.float32(255)
+    images, labels = x[..., np.newaxis] / white, keras.utils.to_categorical(y, 10)
     start = time.perf_counter()
     model.fit(images, labels, batch_size=128, epochs=epochs, validation_split=0.1, verbose=0)
     seconds = time.perf_counter() - start
-    return lambda x: model.predict(
-        x[..., np.newaxis].astype("float32") / 255, batch_size=1_000, verbose=0
-    ), seconds
+    return lambda x: model.predict(x[..., None] / white, batch_size=1_000, verbose=0), seconds
 
 
 def pytorch_example(x, y, seed, epochs):
-    """Train PyTorch's "Basic MNIST example": 14 epochs of Adadelta (github.com/pytorch/examples,
-    mnist).
-    """
+    """Train github.com/pytorch/examples, mnist: 14 epochs of Adadelta with a falling rate."""
     import torch
     from torch import nn
 
     torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Conv2d(1, 32, 3),
-        nn.ReLU(),
-        nn.Conv2d(32, 64, 3),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Dropout(0.25),
-        nn.Flatten(),
-        nn.Linear(9216, 128),
-        nn.ReLU(),
-        nn.Dropout(0.5),
-        nn.Linear(128, 10),
-    )
+    first = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    last = [nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10)]
+    model = nn.Sequential(*first, nn.Dropout(0.25), nn.Flatten(), *last)
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     steps = -(-len(x) // 64)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=steps, gamma=0.7)
@@ -67,25 +46,15 @@ def pytorch_example(x, y, seed, epochs):
 
 
 def train_mnist_fast(x, y, seed, epochs):
-    """Train the last recipe of train_mnist_fast: one epoch, one-cycle Adam
-    (github.com/tuomaso/train_mnist_fast).
-    """
+    """Train the last recipe of github.com/tuomaso/train_mnist_fast: one epoch, one-cycle Adam."""
     import torch
     from torch import nn
 
     torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Conv2d(1, 24, 5),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Conv2d(24, 32, 3),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(800, 256),
-        nn.ReLU(),
-        nn.Linear(256, 10),
-    )
+    first = [nn.Conv2d(1, 24, 5), nn.MaxPool2d(2), nn.ReLU()]
+    second = [nn.Conv2d(24, 32, 3), nn.MaxPool2d(2), nn.ReLU()]
+    last = [nn.Flatten(), nn.Linear(800, 256), nn.ReLU(), nn.Linear(256, 10)]
+    model = nn.Sequential(*first, *second, *last)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.7, 0.9))
     steps = epochs * -(-len(x) // 256)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -94,19 +63,13 @@ def train_mnist_fast(x, y, seed, epochs):
     return fit_torch(model, optimizer, schedule, x, y, epochs, batch_size=256)
 
 
-def standardise(x):
-    """Return uint8 images (n, 28, 28) as a float32 tensor (n, 1, 28, 28) with MNIST's mean 0 and
-    deviation 1.
-    """
-    import torch
-
-    return (torch.from_numpy(x)[:, None].float() / 255 - 0.1307) / 0.3081
-
-
 def fit_torch(model, optimizer, schedule, x, y, epochs, batch_size):
     """Train ``model`` on ``x`` and ``y`` with a step of ``schedule`` after each batch."""
     import torch
     from torch.nn.functional import cross_entropy
+
+    def standardise(x):  # to mean 0 and deviation 1 on the training images; (n, 1, 28, 28)
+        return (torch.from_numpy(x)[:, None].float() / 255 - 0.1307) / 0.3081
 
     start = time.perf_counter()
     images, labels = standardise(x), torch.from_numpy(y.astype("int64"))
@@ -116,18 +79,12 @@ def fit_torch(model, optimizer, schedule, x, y, epochs, batch_size):
             cross_entropy(model(images[batch]), labels[batch]).backward()
             optimizer.step()
             schedule.step()
-    return torch_predictor(model), time.perf_counter() - start
-
-
-def torch_predictor(model):
-    """Return a function from uint8 images (m, 28, 28) to ``model``'s probabilities (m, 10)."""
-    import torch
+    seconds = time.perf_counter() - start
+    model.eval()
 
     def predict(x):
-        model.eval()
         with torch.no_grad():
-            return torch.cat([
-                model(part).softmax(1) for part in standardise(x).split(1_000)
-            ]).numpy()
+            parts = [model(part).softmax(dim=1) for part in standardise(x).split(1_000)]
+        return torch.cat(parts).numpy()
 
-    return predict
+    return predict, seconds

@@ -1,9 +1,8 @@
 """Measure this notebook's recipes and published ones side by side: `make bench`, or python
 benchmarks/bench.py --help.
 
-Runs are interleaved (all recipes with one seed, then with the next), each in a fresh process. Every
-finished run is a row of the CSV file at once; started again, the benchmark goes on where it was
-interrupted.
+All recipes run with one seed, then with the next, each run in a fresh process. A finished run is a
+row of the CSV file at once; started again, the benchmark goes on where it was interrupted.
 """
 
 import argparse
@@ -11,13 +10,12 @@ import os
 import platform
 import re
 import sys
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
-from recipes import MEASURES, RECIPES, ROOT, code_version, measure
+from recipes import DEFAULT, MEASURES, RECIPES, ROOT, code_version, measure
 from tqdm import tqdm
 
 KEY = ["recipe", "seed", "epochs"]
@@ -26,104 +24,69 @@ COLUMNS = [*KEY, "code", "machine", *MEASURES]
 
 def machine():
     """Return this machine's processor, its vector instructions and number of cores as text."""
-    try:
-        description = Path("/proc/cpuinfo").read_text()
-        name = re.search(r"model name\s*: (.+)", description)[1]
-    except (OSError, TypeError):  # no Linux, or one that does not name its processor
-        description, name = "", platform.machine()
-    vectors = next(
-        (
-            f", {label}"
-            for flag, label in [("avx512f", "AVX-512"), ("avx2", "AVX2")]
-            if flag in description
-        ),
-        "",
-    )
-    return f"{name}{vectors}, {os.cpu_count()} cores"
+    path = Path("/proc/cpuinfo")
+    told = path.read_text() if path.exists() else ""  # only Linux has it
+    name = re.search(r"model name\s*: (.+)", told)
+    vectors = ", AVX-512" if "avx512f" in told else ", AVX2" if "avx2" in told else ""
+    return f"{name[1] if name else platform.machine()}{vectors}, {os.cpu_count()} cores"
 
 
-def read_rows(path, recipes):
-    """Return the finished runs in ``path`` as a table with the columns COLUMNS, empty if there is
-    no such file.
+def read_rows(path):
+    """Return the finished runs in ``path`` as a table with the columns COLUMNS, empty without it.
 
-    Raises ValueError if the file is not this benchmark's, or holds rows of ``recipes`` measured
-    with other code.
+    Exits with a message if it is no such table, or holds rows measured with other code.
     """
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
+    other = "delete these rows, or name another file with --csv"
     try:
         rows = pd.read_csv(path, dtype={"code": str})
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is not a table of results ({error}): name another file with --csv."
-        ) from error
+    except ValueError:  # it is empty, say
+        rows = pd.DataFrame()
     if list(rows) != COLUMNS:
-        raise ValueError(
-            f"{path} has other columns than this version of the benchmark writes: "
-            "move it away, or name another file with --csv."
-        )
-    for recipe in recipes:
-        codes = set(rows.code[rows.recipe == recipe]) - {code_version(recipe)}
-        if codes:
-            raise ValueError(
-                f"{path} holds rows of {recipe} that were measured with another version "
-                f"of its code ({', '.join(codes)}): delete these rows, or name another file "
-                "with --csv."
-            )
+        sys.exit(f"{path} has other columns than this version writes: {other}.")
+    for recipe, runs in rows.groupby("recipe"):
+        if set(runs.code) != {code_version(recipe) if recipe in RECIPES else ""}:
+            sys.exit(f"{path} holds rows of {recipe} of another version of its code: {other}.")
     return rows
 
 
 def write_rows(rows, path):
     """Replace the file ``path`` by the table ``rows``, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".rows-", delete=False) as file:
-        rows.sort_values(KEY, kind="stable").to_csv(file, index=False)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    part = path.with_suffix(f".{os.getpid()}")
+    rows.sort_values(KEY, kind="stable").to_csv(part, index=False)
+    part.replace(path)
 
 
 def quiet():
-    """Send the messages of a run's process, and of its kernel, to build/bench.log."""
-    log = ROOT / "build" / "bench.log"
-    log.parent.mkdir(exist_ok=True)
-    with open(log, "a") as file:
+    """Send the messages of a run's process to build/bench.log."""
+    (ROOT / "build").mkdir(exist_ok=True)
+    with open(ROOT / "build" / "bench.log", "a") as file:
         os.dup2(file.fileno(), 2)
 
 
 def run_here(jobs):
-    """Yield (job, row) for each (recipe, seed, epochs) in ``jobs``, one after the other, each in a
-    fresh process.
-    """
+    """Yield (job, row) for each (recipe, seed, epochs) in ``jobs``, each in a fresh process."""
     with ProcessPoolExecutor(1, get_context("spawn"), quiet, max_tasks_per_child=1) as pool:
         for job in jobs:
             yield job, pool.submit(measure, *job).result()
 
 
 def run_on_ray(jobs, address):
-    """Yield (job, row) for each of ``jobs`` as it finishes on the Ray cluster at ``address`` (None:
-    one on this machine).
+    """Yield (job, row) for each of ``jobs`` as it finishes on the Ray cluster at ``address``, or on
+    one of this machine alone if that is empty.
 
     A run whose worker dies is started again, up to three times.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise ValueError(
-            "Ray is not installed: run `make bench-env`, "
-            "then build/bench/bin/python benchmarks/bench.py."
-        ) from error
-    ray.init(
-        address=address,
-        log_to_driver=False,
-        runtime_env={
-            "working_dir": str(ROOT),
-            "env_vars": {"PYTHONPATH": "benchmarks"},
-            "excludes": ["/.git", "/.venv", "/build", "/docs", "/models", "/tests"],
-        },
-    )
-    run = ray.remote(max_calls=1, max_retries=3)(
-        measure
-    )  # max_calls: a fresh process for each run, as on one machine
+    import ray  # installed by `make bench-env`
+
+    left_out = ["/.git", "/.venv", "/build", "/docs", "/models", "/tests"]
+    path = {"PYTHONPATH": "benchmarks"}
+    place = {"working_dir": str(ROOT), "excludes": left_out, "env_vars": path}
+    ray.init(address=address or None, log_to_driver=False, runtime_env=place)
+    # max_calls: a fresh process for each run, as on one machine
+    run = ray.remote(max_calls=1, max_retries=3)(measure)
     waiting = {run.options(name=" ".join(map(str, job))).remote(*job): job for job in jobs}
     while waiting:
         [done], _ = ray.wait(list(waiting), num_returns=1)
@@ -132,85 +95,44 @@ def run_on_ray(jobs, address):
 
 def parse(arguments):
     """Return the command line's options; exits with a message if one is wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--recipes",
-        nargs="+",
-        metavar="RECIPE",
-        default=[name for name in RECIPES if name not in ("smoke", "ours-validation")],
-        help=f"any of {', '.join(RECIPES)}; all but smoke and ours-validation if not given",
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
-    parser.add_argument(
-        "--epochs", type=int, help="for all recipes; each recipe's own number if not given"
-    )
-    parser.add_argument("--csv", type=Path, default=ROOT / "build" / "results.csv")
-    parser.add_argument(
-        "--ray", action="store_true", help="spread the runs over this machine with Ray"
-    )
-    parser.add_argument(
-        "--ray-address",
-        metavar="ADDRESS",
-        help="spread the runs over the Ray cluster at this address",
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
+    told = f"{', '.join(RECIPES)}; if not given, the first {len(DEFAULT)} and those in the file"
+    add = parser.add_argument
+    add("--recipes", nargs="+", choices=RECIPES, default=[], metavar="RECIPE", help=told)
+    add("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    add("--epochs", type=int, help="each recipe's own number if not given")
+    add("--csv", type=Path, default=ROOT / "build" / "results.csv")
+    told = "spread the runs with Ray: over the cluster at this address, or over this machine"
+    add("--ray", "--ray-address", nargs="?", const="", metavar="ADDRESS", help=told)
     options = parser.parse_args(arguments)
-    for recipe in options.recipes:
-        if recipe not in RECIPES:
-            parser.error(f"there is no recipe {recipe!r}: name some of {', '.join(RECIPES)}")
-    if options.epochs is not None and options.epochs < 1:
-        parser.error(f"--epochs must be 1 or more, not {options.epochs}")
-    if min(options.seeds) < 0:
-        parser.error(f"a seed must be 0 or more, not {min(options.seeds)}")
+    if min(options.seeds) < 0 or (options.epochs is not None and options.epochs < 1):
+        parser.error("a seed must be 0 or more, and --epochs 1 or more")
     return options
 
 
 def main(arguments=None):
     options = parse(arguments)
-    try:
-        rows = read_rows(options.csv, options.recipes)
-    except ValueError as error:
-        sys.exit(str(error))
+    rows = read_rows(options.csv)
+    names = options.recipes or dict.fromkeys([*DEFAULT, *rows.recipe])
+    jobs = [(n, seed, options.epochs or RECIPES[n][1]) for seed in options.seeds for n in names]
     finished = set(rows[KEY].itertuples(index=False, name=None))
-    jobs = [
-        (recipe, seed, options.epochs or RECIPES[recipe][1])
-        for seed in options.seeds
-        for recipe in options.recipes
-    ]
     jobs = [job for job in dict.fromkeys(jobs) if job not in finished]
-    on_ray = options.ray or options.ray_address
-    results = run_on_ray(jobs, options.ray_address) if on_ray else run_here(jobs)
-    with tqdm(
-        total=len(jobs),
-        unit="run",
-        desc=" ".join(map(str, jobs[0])) if jobs else "all runs are finished",
-    ) as bar:
+    results = run_here(jobs) if options.ray is None else run_on_ray(jobs, options.ray)
+    kept = f"the finished runs are kept in {options.csv}. Start again to go on."
+    with tqdm(total=len(jobs), unit="run") as bar:
+        bar.set_description(" ".join(map(str, jobs[0])) if jobs else "all runs are finished")
         try:
-            for job, row in results:
-                row = {
-                    **dict(zip(KEY, job)),
-                    "code": code_version(job[0]),
-                    "machine": machine(),
-                    **row,
-                }
-                rows = (
-                    pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
-                    if len(rows)
-                    else pd.DataFrame([row])
-                )
-                write_rows(rows[COLUMNS], options.csv)
+            for job, measured in results:
+                row = [*job, code_version(job[0]), machine(), *measured.values()]
+                row = pd.DataFrame([row], columns=COLUMNS)
+                rows = pd.concat([rows, row], ignore_index=True) if len(rows) else row
+                write_rows(rows, options.csv)
                 bar.update()
-                bar.set_description(f"finished {' '.join(map(str, job))}: {row['accuracy']:.2%}")
+                bar.set_description("finished {} {} {}: {:.2%}".format(*job, measured["accuracy"]))
         except Exception as error:  # whatever it is, say first that nothing is lost
-            sys.exit(
-                f"a run failed ({type(error).__name__}: {error}); the finished ones are kept in "
-                f"{options.csv}. Start again to go on."
-            )
+            sys.exit(f"a run failed ({type(error).__name__}: {error}); {kept}")
         except KeyboardInterrupt:
-            sys.exit(
-                f"\ninterrupted; the finished runs are kept in {options.csv}. Start again to go on."
-            )
+            sys.exit(f"\ninterrupted; {kept}")
 
 
 if __name__ == "__main__":

@@ -4,88 +4,45 @@ Prints milliseconds for the parts of one training step of the notebook's Part II
 of several repetitions.
 """
 
-import contextlib
-import time
+from functools import partial
 from statistics import median
+from timeit import timeit
 
-from recipes import NOTEBOOK, training_code
-
-STEPS = 20  # in each repetition
-
-
-def milliseconds(functions, repetitions=7):
-    """Return the median time of one of STEPS calls in a row of each of ``functions``, a dict.
-
-    They take turns, so that a slower moment of the machine does not hit one of them alone.
-    """
-    times = {name: [] for name in functions}
-    for function in functions.values():
-        function()
-    for _ in range(repetitions):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            for _ in range(STEPS):
-                function()
-            times[name].append(1000 * (time.perf_counter() - start) / STEPS)
-    return {name: median(durations) for name, durations in times.items()}
-
-
-def train(**parameters):
-    """Execute the notebook's cells up to Part III's training; return their names."""
-    names = {}
-    with contextlib.chdir(NOTEBOOK.parent):
-        for tags, source in training_code("train-augmented"):
-            exec(source, names)
-            if "parameters" in tags:
-                names.update(parameters)
-    return names
+from recipes import run_cells
 
 
 def main(**parameters):
-    names = train(EPOCHS=2, **parameters)
+    names = run_cells("train-augmented", EPOCHS=2, **parameters)
     import keras
     import tensorflow as tf
 
-    model = names["robust"]
-    data = names["make_batches"](1, names["augment"])
+    model, data = names["robust"], names["make_batches"](1, names["augment"])
     images, labels = next(iter(data))
-    learn = tf.function(model.train_step)
-    augment = tf.function(names["augment"])
 
-    def learn_with(layers):
-        """Return a training step of ``layers`` alone, the first of the network's."""
-        part = keras.Sequential([keras.Input((28, 28, 1)), *layers])
+    def learn_with(part):  # a training step of some layers alone
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(part(images, training=True))
+        return tape.gradient(total, part.trainable_variables)
 
-        @tf.function
-        def run():
-            with tf.GradientTape() as tape:
-                total = tf.reduce_sum(part(images, training=True))
-            return tape.gradient(total, part.trainable_variables)
-
-        return run
-
-    parts = milliseconds({
-        "first": learn_with(model.layers[:2]),
-        "second": learn_with(model.layers[:4]),
-        "step": lambda: learn((images, labels)),
-        "augmentation": lambda: augment(images, labels),
-    })
-    start = time.perf_counter()
-    model.evaluate(names["x_val"], names["y_val"], verbose=0)
-    validation = 1000 * (time.perf_counter() - start) / len(data)
-    start = time.perf_counter()
-    model.fit(data, epochs=1, shuffle=False, verbose=0)
-    whole = 1000 * (time.perf_counter() - start) / len(data)
-    for name, duration in {
-        "first convolution and pooling": parts["first"],
-        "second convolution and pooling": parts["second"] - parts["first"],
-        "dense layers, loss and Adam": parts["step"] - parts["second"],
-        "all of these": parts["step"],
-        "augmentation, on its own": parts["augmentation"],
-        "all of it in fit, per step": whole,
-        "validation, spread over the steps": validation,
-    }.items():
-        print(f"{name:35} {duration:5.1f} ms")
+    first, both = (keras.Sequential([*model.inputs, *model.layers[:n]]) for n in (2, 4))
+    steps = [(learn_with, first), (learn_with, both), (model.train_step, (images, labels))]
+    steps.append((lambda batch: names["augment"](*batch), (images, labels)))
+    parts = [partial(tf.function(step), of) for step, of in steps]
+    # They take turns, so that a slower moment of the machine does not hit one of them alone. The
+    # first turn also compiles them, and is left out.
+    turns = [[timeit(part, number=20) for part in parts] for _ in range(8)]
+    first, second, step, changed = (1000 * median(times[1:]) / 20 for times in zip(*turns))
+    validate = partial(model.evaluate, names["x_val"], names["y_val"], verbose=0)
+    fit = partial(model.fit, data, epochs=1, shuffle=False, verbose=0)
+    print(f"{first:5.1f} ms  first convolution and pooling")
+    print(f"{second - first:5.1f} ms  second convolution and pooling")
+    print(f"{step - second:5.1f} ms  dense layers, loss and Adam")
+    print(f"{step:5.1f} ms  all of these")
+    print(f"{changed:5.1f} ms  augmentation, on its own")
+    print(f"{1000 * timeit(fit, number=1) / len(data):5.1f} ms  all of it in fit, per step")
+    print(
+        f"{1000 * timeit(validate, number=1) / len(data):5.1f} ms  validation, in each step's share"
+    )
 
 
 if __name__ == "__main__":

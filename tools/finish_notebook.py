@@ -2,20 +2,18 @@
 outputs.
 
 The picture of the drawing pad is attached to the first cell, so that it travels with the notebook.
-Figures of the cells with a tag of SHOWN go to docs/ for the README, which also gets the table of
-other pictures. Messages on the error stream are dropped: they are about the machine. A digest of
-all outputs goes into the metadata: the tests compare it, so that an output edited by hand shows.
+Figures of the cells with a tag of SHOWN go to docs/ for the README. Messages on the error stream
+are dropped: they are about the machine. A digest of all outputs goes into the metadata: the tests
+compare it, so that an output edited by hand shows.
 """
 
 import base64
 import hashlib
 import json
-import re
 import sys
 from pathlib import Path
 
 import nbformat
-from marks import write_between_marks
 
 ROOT = Path(__file__).resolve().parent.parent
 ATTACHED = {"pad.png": ROOT / "notebooks" / "pad" / "pad.png"}  # name in the first cell: file
@@ -30,16 +28,6 @@ def find_picture(notebook, tag):
                 if "image/png" in output.get("data", {}):
                     return output.data["image/png"].strip()
     raise LookupError(f"no cell tagged {tag} has drawn a figure: execute the notebook first")
-
-
-def other_pictures(notebook):
-    """Return the README's table, in Markdown, of what the networks read of the other pictures."""
-    [cell] = [c for c in notebook.cells if "table" in c.metadata.get("tags", [])]
-    text = cell.outputs[0].data["text/plain"]
-    rows = re.findall(r"^(\S.*?) +(\d+%) +(\d+%) +(\d+%)$", text, re.M)
-    heading = ["", "Part I", "longer, with a falling rate", "the same, augmented"]
-    lines = [" | ".join(row) for row in [heading, ["---"] * 4, *rows]]
-    return "\n".join(f"| {line} |".replace("|  |", "| |") for line in lines)
 
 
 def digest_outputs(notebook):
@@ -68,4 +56,3 @@ if __name__ == "__main__":
     nbformat.write(notebook, path)
     for tag, name in SHOWN.items():
         Path(name).write_bytes(base64.b64decode(find_picture(notebook, tag)))
-    write_between_marks(Path("README.md"), others=other_pictures(notebook))
