@@ -73,12 +73,18 @@ def check(function):
 # --- What the checks share ------------------------------------------------------------------------
 
 
+KNOWN = {}  # answers by the ids of network and images; both are kept, so that the ids stay theirs
+
+
 def ask(network, images):
     """Return the probabilities (n, 10) that ``network`` gives ``images`` (n, 28, 28, 1)."""
-    key = record.digest(network, images)
-    if key not in record.ANSWERS:
-        network.predict(images, batch_size=1_000, verbose=0)  # which record.py notes
-    return record.ANSWERS[key]
+    key = id(network), id(images)
+    if key not in KNOWN:
+        digest = record.digest(network, images)
+        if digest not in record.ANSWERS:  # the lesson has not asked the same
+            network.predict(images, batch_size=1_000, verbose=0)
+        KNOWN[key] = record.ANSWERS[digest], network, images
+    return KNOWN[key][0]
 
 
 def read(network, images):
@@ -106,7 +112,7 @@ def tested(network):
 
 
 def alike(one, other, atol=1e-5):
-    """Return whether the arrays ``one`` and ``other`` have one shape and, nearly, the same values."""
+    """Return whether ``one`` and ``other`` have one shape and, nearly, the same values."""
     return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=0, atol=atol)
 
 
