@@ -61,13 +61,6 @@ TABLES = Asked({tag: value for tag, value in LAST.items() if isinstance(value, p
 FITS = record.FITS
 [FIRST], [MEMORIZED] = FITS["train-first"], FITS["train-few"]
 [CONTROL], [AUGMENTED] = FITS["train-plain"], FITS["train-augmented"]
-CHECKS = {}  # by name
-
-
-def check(function):
-    """Register a check."""
-    CHECKS[function.__name__] = function
-    return function
 
 
 # --- What the checks share ------------------------------------------------------------------------
@@ -197,16 +190,11 @@ def moved(pixels):
 # --- Part I ---------------------------------------------------------------------------------------
 
 
-@check
-def the_first_images_stand_above_their_labels():
-    shows("first-images", MNIST["x_train"][:30], MNIST["y_train"][:30], title=[30])
-
-
-@check
-def the_images_are_mnist_and_scaled():
+def check_the_images_are_mnist_and_scaled():
     assert alike(lesson.x_train, TRAIN) and alike(lesson.x_val, VAL)
     assert alike(lesson.y_train, np.eye(10)[TRAIN_LABELS])
     assert alike(lesson.y_val, np.eye(10)[VAL_LABELS]) and alike(lesson.val_labels, VAL_LABELS)
+    shows("first-images", MNIST["x_train"][:30], MNIST["y_train"][:30], title=[30])
 
 
 def settings(network):
@@ -214,8 +202,7 @@ def settings(network):
     return [layer.get_config() | {"name": ""} for layer in network.layers]
 
 
-@check
-def the_networks_have_the_eight_layers():
+def check_the_networks_have_the_eight_layers():
     """Nbval compares the summary, and test_prose.py what the text says of sizes."""
     layers = lesson.model.layers
     kinds = [type(layer).__name__ for layer in layers]
@@ -235,15 +222,14 @@ def fitted(fit, network):
     """Raise unless ``fit`` trains ``network`` as all networks are trained."""
     assert fit.network is network
     assert fit.compiled == ("Adam", "categorical_crossentropy"), fit.compiled
-    if fit in (FIRST, CONTROL, AUGMENTED):
+    if network in (lesson.model, lesson.plain, lesson.robust):
         images, labels = fit.options["validation_data"]
         assert alike(images, VAL) and alike(labels, np.eye(10)[VAL_LABELS])
     if network in (lesson.few, lesson.plain, lesson.robust):
         assert same(fit.initial, FIRST.initial), "another start than Part I's"
 
 
-@check
-def the_short_trainings_differ_in_network_and_images_alone():
+def check_the_short_trainings_differ_in_network_and_images_alone():
     fits = [FIRST, *FITS["baselines"], MEMORIZED]
     networks = lesson.model, lesson.softmax_alone, lesson.dense, lesson.few
     for fit, network in zip(fits, networks, strict=True):
@@ -253,14 +239,12 @@ def the_short_trainings_differ_in_network_and_images_alone():
         assert fit.options.get("shuffle", True)
 
 
-@check
-def part_one_and_the_simple_networks_see_the_training_images():
+def check_part_one_and_the_simple_networks_see_the_training_images():
     for fit in [FIRST, *FITS["baselines"]]:
         assert alike(fit.data, TRAIN) and alike(fit.labels, np.eye(10)[TRAIN_LABELS])
 
 
-@check
-def five_hundred_images_are_learned_by_heart():
+def check_five_hundred_images_are_learned_by_heart():
     repeated = np.arange(len(TRAIN)) % len(FEW)
     assert alike(MEMORIZED.data, FEW[repeated]), "not trained on 500 images"
     assert alike(MEMORIZED.labels, np.eye(10)[TRAIN_LABELS[repeated]])
@@ -273,16 +257,11 @@ def untrained():
     return network
 
 
-@check
-def before_training_it_guesses():
+def check_the_trainings_say_what_happened():
     loss = losses_of(untrained(), VAL, VAL_LABELS).mean()
     says(PRINTED["train-first"].splitlines()[0], loss, accuracy(untrained(), VAL))
     # Seen with ten seeds: 2.30 to 2.31. The text says 2.30.
     assert abs(loss - np.log(10)) < 0.05
-
-
-@check
-def keras_prints_the_history():
     for tag in ["train-first", "train-plain", "train-augmented"]:
         [fit] = FITS[tag]
         lines = [line for line in PRINTED[tag].splitlines() if "step - " in line]
@@ -293,8 +272,7 @@ def keras_prints_the_history():
             assert counts == f"{IN_EACH}/{IN_EACH}" and told == " - ".join(expected), line
 
 
-@check
-def part_one_s_answers_and_losses_are_shown():
+def check_part_one_s_answers_and_losses_are_shown():
     answers, losses = ask(lesson.model, VAL), losses_of(lesson.model, VAL, VAL_LABELS)
     mistakes = np.flatnonzero(answers.argmax(axis=1) != VAL_LABELS)
     assert alike(lesson.val_mistakes, mistakes)
@@ -306,16 +284,14 @@ def part_one_s_answers_and_losses_are_shown():
     says(PRINTED["loss-shares"], losses.mean(), np.median(losses), share)
 
 
-@check
-def the_gallery_highlights_the_validation_mistakes():
+def check_the_gallery_highlights_the_validation_mistakes():
     sample, predicted = lesson.sample, read(lesson.model, VAL)
     wrong = np.sum(predicted[sample] != VAL_LABELS[sample])
     assert wrong and len(set(sample)) == wrong + 18
     marked("picture", VAL[sample], predicted[sample], VAL_LABELS[sample], title=[18, wrong])
 
 
-@check
-def the_saved_file_is_part_ones_network():
+def check_the_saved_file_is_part_ones_network():
     loaded = keras.models.load_model(Path(lesson.MODELS, "part_1.keras"), compile=False)
     assert same(loaded.get_weights(), lesson.model.get_weights())
     said = f"loaded again, it answers all {HELD_BACK:,} validation images as before: True"
@@ -340,8 +316,7 @@ def loss_after(rate):
     return float(loss), tape.gradient(loss, network.trainable_weights)
 
 
-@check
-def the_steps_go_downhill():
+def check_the_steps_go_downhill():
     weight, slope = lesson.start[0][2, 2, 0, -1], float(loss_after(0)[1][0][2, 2, 0, -1])
     says(PRINTED["gradient"], weight, slope, 1, weight - slope)
     rates = [0, 0.01, 0.1, 1, 10]
@@ -352,8 +327,7 @@ def the_steps_go_downhill():
     assert losses[0] > losses[1] > losses[2] > losses[3] < losses[4]
 
 
-@check
-def the_simple_networks_are_compared():
+def check_the_simple_networks_are_compared():
     rows, moves = {}, (0, 2, 3, 4)
     networks = {"softmax alone": lesson.softmax_alone, "dense": lesson.dense, "CNN": lesson.model}
     for name, network in networks.items():
@@ -364,8 +338,7 @@ def the_simple_networks_are_compared():
     says(PRINTED["misread"], *np.bincount(read(lesson.softmax_alone, moved(4)), minlength=10))
 
 
-@check
-def the_response_by_hand_is_a_convolution():
+def check_the_response_by_hand_is_a_convolution():
     edge = np.array([[-1.0, -1, 0, 1, 1]] * 5)
     sums = ndimage.correlate(np.float64(EIGHT[0, :, :, 0]), edge, mode="constant")[2:-2, 2:-2]
     squares = [EIGHT[0], EIGHT[0, 15:20, 8:13, 0], edge, np.maximum(sums, 0)]
@@ -379,8 +352,7 @@ def the_response_by_hand_is_a_convolution():
         assert frames == [((7.5, 14.5), size, size)], frames
 
 
-@check
-def the_filters_stand_after_their_start():
+def check_the_filters_stand_after_their_start():
     pairs = zip(
         *(
             np.moveaxis(kernel[0][:, :, 0], 2, 0)
@@ -396,8 +368,7 @@ def the_filters_stand_after_their_start():
         assert left[0] > left[2] and right[2] > right[0], "blue is to raise the response"
 
 
-@check
-def the_responses_of_a_digit_and_the_moved_digit():
+def check_the_responses_of_a_digit_and_the_moved_digit():
     output = np.concatenate([EIGHT, np.roll(EIGHT, (4, 4), axis=(1, 2))])
     pictures, names = [output[..., 0]], []
     for layer, kind in zip(lesson.model.layers, ["convolution", "pooled"] * 2):
@@ -441,13 +412,11 @@ def seen(fit):
     return fit.seen
 
 
-@check
-def the_control_is_trained_as_the_text_says():
+def check_the_control_is_trained_as_the_text_says():
     trained_longer(CONTROL, lesson.plain)
 
 
-@check
-def the_control_sees_each_training_image_once_an_epoch():
+def check_the_control_sees_each_training_image_once_an_epoch():
     expected = np.argsort(keys(TRAIN))
     for shown, labels in seen(CONTROL):
         order = np.argsort(shown)
@@ -455,8 +424,7 @@ def the_control_sees_each_training_image_once_an_epoch():
         assert alike(labels[order], TRAIN_LABELS[expected]), "other labels than the images'"
 
 
-@check
-def the_images_are_shuffled_over_the_whole_epoch():
+def check_the_images_are_shuffled_over_the_whole_epoch():
     """An image that may come at any time comes, on average, a third of the epoch from its place."""
     order = np.argsort(keys(TRAIN))
     for shown, _ in seen(CONTROL):
@@ -465,8 +433,7 @@ def the_images_are_shuffled_over_the_whole_epoch():
         assert distance > 0.3, f"images move by {distance:.0%} of an epoch when shuffled"
 
 
-@check
-def overfitting_is_measured_on_both_parts():
+def check_overfitting_is_measured_on_both_parts():
     networks = {"500 images": lesson.few, "Part I": lesson.model, "longer": lesson.plain}
     rows = {}
     for name, network in {**networks, "augmented": lesson.robust}.items():
@@ -484,8 +451,7 @@ Y, X = np.mgrid[:28, :28]
 RING = np.abs(np.hypot(Y - 13.5, X - 13.5) - 13) < 0.8
 
 
-@check
-def the_kinds_are_made_from_validation_digits():
+def check_the_kinds_are_made_from_validation_digits():
     crossed, cut, gaps, ringed, wavy, neighbour = (VAL.copy() for _ in range(6))
     crossed[:, 14:16], cut[:, 19:], gaps[:, 2::4], ringed[:, RING] = 1, 0, 0, 1
     for row in range(28):
@@ -508,17 +474,7 @@ def the_kinds_are_made_from_validation_digits():
     assert added.min() == 0 and 0.035 < share < 0.045
 
 
-@check
-def each_kind_stands_above_its_share():
-    pictures = [images[13] for images in lesson.kinds.values()]
-    shares = [accuracy(lesson.plain, images) for images in lesson.kinds.values()]
-    names = [f"{name}\n{share:.0f}%" for name, share in zip(lesson.kinds, shares)]
-    digit = VAL_LABELS[13]
-    shows("others-figure", pictures, names, title=[digit], alternative=[*shares, digit])
-
-
-@check
-def each_change_is_what_its_name_says():
+def check_each_change_is_what_its_name_says():
     [(figure, _)] = FIGURES["versions"]
     shown = {ax.get_xlabel(): np.float64(ax.images[0].get_array()) for ax in figure.axes}
     warped = ["turned", "sheared", "stretched", "moved"]
@@ -549,8 +505,7 @@ def each_change_is_what_its_name_says():
     assert np.sum(noisy * image) > np.sum(noisy[:, ::-1] * image)
 
 
-@check
-def the_kinds_with_an_asterisk_are_not_in_the_augmentation():
+def check_the_kinds_with_an_asterisk_are_not_in_the_augmentation():
     """Rings would stand out on black pictures, and missing parts on white ones."""
     found = set()
     for name, change in {"warp": lesson.warp, **lesson.changes}.items():
@@ -572,16 +527,15 @@ def correlation(images, others):
     return np.nan_to_num([abs(np.corrcoef(one, other)[0, 1]) for one, other in pairs])
 
 
-@check
-def the_pipeline_augments_and_keeps_the_labels():
+def check_the_pipeline_augments_and_keeps_the_labels():
     seen(CONTROL), seen(AUGMENTED)
     rough, likeness = [], []
     for (plain, labels), (images, same_labels) in zip(CONTROL.batches, AUGMENTED.batches):
         assert images.shape == (lesson.BATCH_SIZE, 28, 28, 1)
+        assert len(set(keys(images).round(6))) == len(images), "an image comes twice in a batch"
         assert 0 <= images.min() <= images.max() <= 1 and alike(labels, same_labels)
         differ = np.abs(plain - images).max(axis=(1, 2, 3))
         assert np.mean(differ > 0.05) > 0.95, "the control is augmented, or nothing is"
-        assert len(set(keys(images).round(6))) == len(images), "an image comes twice in a batch"
         rough += [np.median(image) > 0.02 for image in images]
         others = np.roll(images, 1, axis=0)
         likeness += [*correlation(plain, images) - correlation(plain, others)]
@@ -591,8 +545,7 @@ def the_pipeline_augments_and_keeps_the_labels():
     assert 0.01 < np.mean(rough) < 0.15, f"{np.mean(rough):.0%} of the images get another paper"
 
 
-@check
-def the_augmentation_is_another_in_each_batch_and_epoch():
+def check_the_augmentation_is_another_in_each_batch_and_epoch():
     copies = {"x_train": np.repeat(TRAIN[:1], 2 * lesson.BATCH_SIZE, axis=0)}
     copies["y_train"] = np.zeros((2 * lesson.BATCH_SIZE, 10), "float32")
     with mock.patch.dict(lesson.make_batches.__globals__, copies):
@@ -601,8 +554,7 @@ def the_augmentation_is_another_in_each_batch_and_epoch():
         assert not alike(one, other, 0.01), "batches or epochs are augmented alike"
 
 
-@check
-def control_and_augmented_training_differ_in_augmentation_alone():
+def check_control_and_augmented_training_differ_in_augmentation_alone():
     trained_longer(AUGMENTED, lesson.robust)
     told = CONTROL.config, AUGMENTED.config
     assert told[0] == told[1], f"the optimizers differ: {told}"
@@ -613,8 +565,7 @@ def control_and_augmented_training_differ_in_augmentation_alone():
         assert not np.array_equal(first, second), "each epoch has the same order"
 
 
-@check
-def the_table_tells_what_each_network_reads():
+def check_the_table_tells_what_each_network_reads():
     networks, rows = (
         {"Part I": lesson.model, "longer": lesson.plain, "augmented": lesson.robust},
         {},
@@ -625,34 +576,30 @@ def the_table_tells_what_each_network_reads():
     others = [shares for name, shares in rows.items() if not name.endswith("*")]
     rows["mean, no *"], rows["mean, *"] = np.mean(others, axis=0), np.mean(starred, axis=0)
     tells(TABLES["table"], list(networks), rows)
+    pictures = [images[13] for images in lesson.kinds.values()]
+    shares = [rows[name][1] for name in lesson.kinds]
+    names = [f"{name}\n{share:.0f}%" for name, share in zip(lesson.kinds, shares)]
+    digit = VAL_LABELS[13]
+    shows("others-figure", pictures, names, title=[digit], alternative=[*shares, digit])
 
 
-@check
-def the_test_is_of_the_augmented_network_on_the_test_images():
+def check_the_test_is_of_the_augmented_network_on_the_test_images():
     wrong = tested(lesson.robust)[2]
     interval = stats.binomtest(np.sum(~wrong), len(TEST)).proportion_ci(method="wilson")
     says(PRINTED["test"], 100 * np.mean(~wrong), 95, 100 * interval.low, 100 * interval.high)
-
-
-@check
-def paired_counts_compare_the_two_networks():
     plain, robust = (~tested(network)[2] for network in (lesson.plain, lesson.robust))
     counts = [np.sum(plain & ~robust), np.sum(robust & ~plain)]
     chance = stats.binomtest(counts[0], sum(counts)).pvalue if sum(counts) else 1
     says(PRINTED["paired"], *counts, chance)
     assert ("seldom" in PRINTED["paired"]) == (chance < 0.05)
 
-
-@check
-def the_confusion_matrix_is_right():
     expected = confusion_matrix(TEST_LABELS, read(lesson.robust, TEST), labels=range(10))
     table = TABLES["confusion"]
     assert (table.index.name, table.columns.name) == ("true", "read as")
     tells(table, list(range(10)), dict(enumerate(expected)))
 
 
-@check
-def every_mistake_is_shown():
+def check_every_mistake_is_shown():
     predicted, confidence, wrong = tested(lesson.robust)
     mistakes = sorted(np.flatnonzero(wrong), key=lambda i: -confidence[i])
     shown = mistakes[:200]
@@ -670,8 +617,7 @@ def every_mistake_is_shown():
 # --- Part IV --------------------------------------------------------------------------------------
 
 
-@check
-def the_calibration_table_is_right():
+def check_the_calibration_table_is_right():
     _, confidence, wrong = tested(lesson.robust)
     table, rows = TABLES["calibration"], {}
     for group in table.index:
@@ -686,8 +632,7 @@ def the_calibration_table_is_right():
     assert ("not calibrated" in PRINTED["calibration"]) == (near < len(table))
 
 
-@check
-def the_threshold_comes_from_validation_images():
+def check_the_threshold_comes_from_validation_images():
     threshold = np.quantile(ask(lesson.robust, VAL).max(axis=1), 0.01)
     assert alike(lesson.threshold, threshold), f"the threshold is {lesson.threshold}"
     parts = {"validation": (VAL, VAL_LABELS), "test": (TEST, TEST_LABELS)}
@@ -724,8 +669,7 @@ def answers_to(prepare, paths):
     return np.where(sure < 0.5, -1, answers.argmax(axis=1)), sure
 
 
-@check
-def the_steps_are_shown_in_order():
+def check_the_steps_are_shown_in_order():
     for tag, path in {"steps": ROOT / "data/digits/3_squares.jpg", "my-digit": DRAWN[0]}.items():
         [(figure, _)] = FIGURES[tag]
         shown = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
@@ -741,13 +685,6 @@ def the_steps_are_shown_in_order():
         assert alike(centred, prepared(lesson.to_mnist, path))
 
 
-@check
-def my_digit_is_read():
-    [digit], [sure] = answers_to(lesson.to_mnist, DRAWN[:1])
-    said = f"It looks like a {digit}: {sure:.0%}" if digit >= 0 else "No digit."
-    assert PRINTED["my-digit"].strip() == said
-
-
 def shrink(path):
     return np.asarray(Image.fromarray(lesson.read_grey(path)).resize((28, 28)))
 
@@ -758,26 +695,15 @@ def without(step):
     return partial(lesson.to_mnist, **{step: lambda given: given})
 
 
-@check
-def the_scores_of_the_drawn_pictures_are_right():
+def check_own_pictures_and_letters_are_read_as_shown():
     ways = {"only shrunk": shrink, "all steps": lesson.to_mnist}
     ways |= {"ink not made bright": without("polarity"), "digit not alone": without("alone")}
     digits = [int(path.name[0]) for path in DRAWN]
     right = {name: [np.sum(answers_to(way, DRAWN)[0] == digits)] for name, way in ways.items()}
     tells(TABLES["scores"], [f"read right, of {len(DRAWN)}"], right)
-
-
-@check
-def mnist_survives_its_preparation():
-    """Seen with five networks: at most one image of a thousand is lost."""
-    images = np.stack([lesson.to_mnist(255 - image) for image in MNIST["x_train"][-500:]])
-    lost = np.mean(read(lesson.robust, VAL[-500:]) == VAL_LABELS[-500:])
-    lost -= np.mean(read(lesson.robust, images[..., np.newaxis]) == VAL_LABELS[-500:])
-    assert lost < 0.02, f"the steps spoil {lost:.1%} of MNIST's own digits"
-
-
-@check
-def letters_stand_above_their_answers():
+    [digit], [sure] = answers_to(lesson.to_mnist, DRAWN[:1])
+    said = f"It looks like a {digit}: {sure:.0%}" if digit >= 0 else "No digit."
+    assert PRINTED["my-digit"].strip() == said
     digits, sure = answers_to(lesson.to_mnist, NO_DIGITS)
     names = [f"{n}: {p:.0%}" if n >= 0 else "no digit" for n, p in zip(digits, sure)]
     ways = [lesson.to_mnist if p else lesson.read_grey for p in sure]
@@ -786,6 +712,14 @@ def letters_stand_above_their_answers():
     passed = sure >= lesson.threshold
     counts = [passed.sum(), len(NO_DIGITS)]
     framed(shows("no-digits", squares, names, title=counts, alternative=told), passed)
+
+
+def check_mnist_survives_its_preparation():
+    """Seen with five networks: at most one image of a thousand is lost."""
+    images = np.stack([lesson.to_mnist(255 - image) for image in MNIST["x_train"][-500:]])
+    lost = np.mean(read(lesson.robust, VAL[-500:]) == VAL_LABELS[-500:])
+    lost -= np.mean(read(lesson.robust, images[..., np.newaxis]) == VAL_LABELS[-500:])
+    assert lost < 0.02, f"the steps spoil {lost:.1%} of MNIST's own digits"
 
 
 # --- Part VI --------------------------------------------------------------------------------------
@@ -799,8 +733,7 @@ def difference(run, path):
     return np.abs(run(path, TEST[:1_000]) - ask(lesson.robust, TEST)[:1_000]).max()
 
 
-@check
-def all_files_answer_as_the_network():
+def check_all_files_answer_as_the_network():
     path, lines = Path(lesson.MODELS, "mnist_cnn"), []
     runs = {"keras": lesson.run_keras, "onnx": lesson.run_onnx, "tflite": lesson.run_litert}
     for ending, run in runs.items():
@@ -811,8 +744,7 @@ def all_files_answer_as_the_network():
     assert not list(path.parent.glob("new*")), "an unfinished file is left"
 
 
-@check
-def the_saved_network_and_its_card_say_what_was_done():
+def check_the_saved_network_and_its_card_say_what_was_done():
     path = Path(lesson.MODELS, "mnist_cnn.json")
     loaded = keras.models.load_model(path.with_suffix(".keras"))
     assert same(loaded.get_weights(), lesson.robust.get_weights())
@@ -824,6 +756,7 @@ def the_saved_network_and_its_card_say_what_was_done():
 
 # --- Do the checks look at everything that is shown? ----------------------------------------------
 
+CHECKS = {name: value for name, value in globals().items() if name.startswith("check_")}
 # What may be anything, and why.
 EXEMPT = {
     r"\d+s - \d+ms/step": "seconds, which differ from run to run",

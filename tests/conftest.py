@@ -31,9 +31,8 @@ def turn_and_group(item):
         return 0, "nbval"
     if "found" in item.fixturenames:
         return 2, "nbval"
-    if "trained" in item.fixturenames:
-        return 2, f"{item.path.stem}, trained"
-    return 1, item.path.stem
+    waits = "trained" in item.fixturenames
+    return (2, f"{item.path.stem}, trained") if waits else (1, item.path.stem)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -90,14 +89,12 @@ def solutions(notebook):
     return re.findall(r"<summary>Solution.*?```python\n(.*?)```", text, re.DOTALL)
 
 
-def start_small_run(path, **environment):
+def start_small_run(path, epochs=2, **environment):
     """Start a run of the notebook at ``path`` with small networks; return the process."""
     command = [sys.executable, ROOT / "tools" / "run_notebook.py", path, path.with_suffix(".out")]
-    small = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 2, "VALIDATION_SIZE": 500}
-    for name, value in small.items():
-        command += ["-p", name, str(value)]
+    small = f"-p FILTERS_1 4 -p FILTERS_2 8 -p EPOCHS {epochs} -p VALIDATION_SIZE 500"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
+    return subprocess.Popen([*command, *small.split()], env=os.environ | environment, **pipes)
 
 
 def run_cells(*wanted, **parameters):
@@ -115,11 +112,6 @@ def run_cells(*wanted, **parameters):
     return names
 
 
-def read_card(folder):
-    """Return the JSON that a run in ``folder`` left beside the model."""
-    return json.loads((folder / "models" / "mnist_cnn.json").read_text())
-
-
 @pytest.fixture(scope="session")
 def saved():
     """The notebook as it is saved in the repository."""
@@ -135,11 +127,9 @@ def definitions():
 @pytest.fixture(scope="session")
 def found():
     """What the checks of this run have found in the notebook's kernel, after its last cell."""
-    if not (BUILD / "checks.json").exists():
-        pytest.fail(
-            "nothing is checked in build/test: run `make test`, and see the cells that fail"
-        )
-    return json.loads((BUILD / "checks.json").read_text())
+    path = BUILD / "checks.json"
+    assert path.exists(), "nothing is checked: run `make test`, and see the cells that fail"
+    return json.loads(path.read_text())
 
 
 @pytest.fixture(scope="session")
@@ -148,12 +138,10 @@ def trained(request):
     included; waits for that where another worker is at it.
     """
     expected = any(item.path.suffix == ".ipynb" for item in request.session.items)
-    patience = 3_600  # seconds
-    while expected and not EXECUTED.exists() and patience:
+    end = time.monotonic() + 3_600
+    while expected and not EXECUTED.exists() and time.monotonic() < end:
         time.sleep(1)
-        patience -= 1
-    if not (BUILD / "models" / "mnist_cnn.json").exists():
-        pytest.fail("no trained model in build/test/models: run `make test`, which makes one")
+    assert (BUILD / "models" / "mnist_cnn.json").exists(), "no trained model: run `make test`"
     return BUILD
 
 

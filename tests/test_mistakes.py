@@ -12,55 +12,55 @@ LINES = """
 half of the images, twice
     from_tensor_slices((x_train, y_train))
     from_tensor_slices((x_train, y_train)).take(len(x_train) // 2).repeat(2)
-    the_control_sees_each_training_image_once_an_epoch: not each training image once
+    check_the_control_sees_each_training_image_once_an_epoch: not each training image once
 validation images trained on
     x_train, y_train, batch_size=BATCH_SIZE, epochs=3, validation
     x_all, y_all, batch_size=BATCH_SIZE, epochs=3, validation
-    part_one_and_the_simple_networks_see_the_training_images: alike(fit.data, TRAIN)
+    check_part_one_and_the_simple_networks_see_the_training_images: alike(fit.data, TRAIN)
 test images used to choose
     threshold = np.quantile(robust_answers
     threshold = np.quantile(test_answers
-    the_threshold_comes_from_validation_images: the threshold is
+    check_the_threshold_comes_from_validation_images: the threshold is
 another learning rate for the control
     CosineDecay(0.0025,
     CosineDecay(0.0025 if augment else 0.001,
-    the_control_is_trained_as_the_text_says: the learning rates are
+    check_the_control_is_trained_as_the_text_says: the learning rates are
 two networks that differ in the optimizer too
     keras.optimizers.Adam(rate)
     keras.optimizers.Adam(rate, beta_1=0.8 if augment else 0.9)
-    control_and_augmented_training_differ_in_augmentation_alone: the optimizers differ
+    check_control_and_augmented_training_differ_in_augmentation_alone: the optimizers differ
 a shuffle over one batch
     batches.shuffle(len(x_train), seed=SEED)
     batches.shuffle(BATCH_SIZE, seed=SEED)
-    the_images_are_shuffled_over_the_whole_epoch: images move by
+    check_the_images_are_shuffled_over_the_whole_epoch: images move by
 the same augmentation in each epoch
     batches.map(augment) if augment
     batches.map(augment).cache() if augment
-    the_augmentation_is_another_in_each_batch_and_epoch: augmented alike
+    check_the_augmentation_is_another_in_each_batch_and_epoch: augmented alike
 one image under many labels
     change(x), x)
     change(x[:1]), x)
-    the_pipeline_augments_and_keeps_the_labels: comes twice
+    check_the_pipeline_augments_and_keeps_the_labels: comes twice
 a ring in the augmentation
     tf.maximum(x, strip(x, 1.5))
     tf.maximum(x, tf.cast(tf.abs(tf.sqrt(down**2 + across**2) - 13) < 0.8, 'float32'))
-    the_kinds_with_an_asterisk_are_not_in_the_augmentation: rings by a line
+    check_the_kinds_with_an_asterisk_are_not_in_the_augmentation: rings by a line
 a missing part in the augmentation
     tf.abs(x - strip(x, 4.0))
     tf.where(down < 5, x, 0.0)
-    the_kinds_with_an_asterisk_are_not_in_the_augmentation: cut off by a band
+    check_the_kinds_with_an_asterisk_are_not_in_the_augmentation: cut off by a band
 fewer images learned by heart
     np.resize(x_train[:500], x_train.shape)
     np.resize(x_train[:250], x_train.shape)
-    five_hundred_images_are_learned_by_heart: not trained on 500 images
+    check_five_hundred_images_are_learned_by_heart: not trained on 500 images
 another network saved
     [*robust.inputs, *robust.layers]
     [*plain.inputs, *plain.layers]
-    all_files_answer_as_the_network: another network
+    check_all_files_answer_as_the_network: another network
 pictures transposed
     return np.pad(digit, [(n, 8 - n) for n in before])
     return np.pad(digit, [(n, 8 - n) for n in before]).T
-    mnist_survives_its_preparation: the steps spoil
+    check_mnist_survives_its_preparation: the steps spoil
 """.strip().splitlines()
 STARTS = range(0, len(LINES), 4)
 MISTAKES = {LINES[n]: [line.strip() for line in LINES[n + 1 : n + 4]] for n in STARTS}

@@ -19,7 +19,13 @@ COMPARED = """
     layers layers-moved model others-figure own-digits parameters picture pixels pooling save-first
     seed softmax split steps train-few versions
 """.split()
+README = (ROOT / "README.md").read_text()
 SHARED = {"definitions", "imports", "nbval-ignore-output", "recipe"}  # tags of several cells
+
+
+def cell_of(notebook, tag):
+    [cell] = [cell for cell in notebook.cells if tag in tags(cell)]
+    return cell
 
 
 def test_saved_from_one_clean_run(saved):
@@ -29,12 +35,9 @@ def test_saved_from_one_clean_run(saved):
         assert output.output_type != "error" and output.get("name") != "stderr", output
     digest = saved.metadata["outputs_sha256"]
     assert digest_outputs(saved) == digest, "an output was edited: run `make notebook`"
-
-
-def test_no_path_of_one_machine_is_stored_and_the_file_is_small():
+    # No path of one machine is stored, and the file is small.
     folders = r"(?<![\w.:/])/(home|root|work|tmp|Users|usr|opt|mnt|content)/|[A-Z]:\\\\"
-    assert not re.search(folders, NOTEBOOK.read_text())
-    assert NOTEBOOK.stat().st_size < 2_500_000
+    assert not re.search(folders, NOTEBOOK.read_text()) and NOTEBOOK.stat().st_size < 2_500_000
 
 
 def test_tags_are_spelt_right_and_exactly_these_cells_are_not_compared(saved):
@@ -48,34 +51,25 @@ def test_tags_are_spelt_right_and_exactly_these_cells_are_not_compared(saved):
 
 def test_every_figure_has_a_text_alternative(saved):
     figures = [output for output in outputs(saved) if "image/png" in output.get("data", {})]
-    assert figures
-    for figure in figures:
-        assert len(figure.metadata["image/png"]["alt"]) >= 40
+    assert figures and all(len(each.metadata["image/png"]["alt"]) >= 40 for each in figures)
 
 
 def test_pictures_shown_elsewhere_are_those_of_this_run(saved):
-    [pad] = [cell for cell in saved.cells if "pad" in tags(cell)]
     for name, path in ATTACHED.items():
         picture = saved.cells[0].attachments[name]["image/png"].strip()
         assert b64decode(picture) == path.read_bytes(), f"{name} is stale: run `make notebook`"
-        assert f"(attachment:{name})" in saved.cells[0].source and picture in str(pad.outputs)
+        assert f"(attachment:{name})" in saved.cells[0].source
+        assert picture in str(cell_of(saved, "pad").outputs)
     for tag, name in SHOWN.items():
         assert (ROOT / name).read_bytes() == b64decode(find_picture(saved, tag)), f"{name} is stale"
 
 
-def test_readme_shows_the_table_of_other_pictures(saved):
-    [cell] = [cell for cell in saved.cells if "table" in tags(cell)]
-    readme = (ROOT / "README.md").read_text()
-    table = re.search("<!-- others -->\n(.*)\n<!-- /others -->", readme, re.S)[1]
+def test_table_of_other_pictures_is_the_readme_s_and_bears_its_sentences(saved):
+    table = re.search("<!-- others -->\n(.*)\n<!-- /others -->", README, re.S)[1]
     assert table == other_pictures(saved), "the README's table is stale: run `make notebook`"
     _, _, *rows = [line.strip("| ").split(" | ") for line in table.splitlines()]
-    _, *lines = cell.outputs[0].data["text/plain"].splitlines()
+    _, *lines = cell_of(saved, "table").outputs[0].data["text/plain"].splitlines()
     assert rows == [re.split(" {2,}", line) for line in lines], "the table is made wrong"
-
-
-def test_augmentation_bought_what_the_text_says(saved):
-    """The sentences below the table of other pictures, in the lesson and in the README."""
-    _, _, *rows = [line.strip("| ").split(" | ") for line in other_pictures(saved).splitlines()]
     gain = {kind: float(after[:-1]) - float(before[:-1]) for kind, _, before, after in rows}
     most = sorted(gain, key=gain.get)[-3:]
     assert sorted(most) == ["black on white", "crossed out", "moved"], gain
