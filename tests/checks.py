@@ -65,7 +65,6 @@ FITS = record.FITS
 
 # --- What the checks share ------------------------------------------------------------------------
 
-
 KNOWN = {}  # answers by the ids of network and images; both are kept, so that the ids stay theirs
 
 
@@ -194,7 +193,6 @@ def check_the_images_are_mnist_and_scaled():
     assert alike(lesson.x_train, TRAIN) and alike(lesson.x_val, VAL)
     assert alike(lesson.y_train, np.eye(10)[TRAIN_LABELS])
     assert alike(lesson.y_val, np.eye(10)[VAL_LABELS]) and alike(lesson.val_labels, VAL_LABELS)
-    shows("first-images", MNIST["x_train"][:30], MNIST["y_train"][:30], title=[30])
 
 
 def settings(network):
@@ -284,7 +282,8 @@ def check_part_one_s_answers_and_losses_are_shown():
     says(PRINTED["loss-shares"], losses.mean(), np.median(losses), share)
 
 
-def check_the_gallery_highlights_the_validation_mistakes():
+def check_the_first_images_and_the_gallery_of_mistakes():
+    shows("first-images", MNIST["x_train"][:30], MNIST["y_train"][:30], title=[30])
     sample, predicted = lesson.sample, read(lesson.model, VAL)
     wrong = np.sum(predicted[sample] != VAL_LABELS[sample])
     assert wrong and len(set(sample)) == wrong + 18
@@ -353,12 +352,8 @@ def check_the_response_by_hand_is_a_convolution():
 
 
 def check_the_filters_stand_after_their_start():
-    pairs = zip(
-        *(
-            np.moveaxis(kernel[0][:, :, 0], 2, 0)
-            for kernel in (FIRST.initial, lesson.model.layers[0].get_weights())
-        )
-    )
+    kernels = FIRST.initial[0], lesson.model.layers[0].get_weights()[0]
+    pairs = zip(*(np.moveaxis(kernel[:, :, 0], 2, 0) for kernel in kernels))
     pictures = [square for pair in pairs for square in pair]
     names = [f"{when} {n}" for n in range(lesson.FILTERS_1) for when in ("start", "end")]
     for ax in shows("filters", pictures, names):
@@ -509,9 +504,8 @@ def check_the_kinds_with_an_asterisk_are_not_in_the_augmentation():
     """Rings would stand out on black pictures, and missing parts on white ones."""
     found = set()
     for name, change in {"warp": lesson.warp, **lesson.changes}.items():
-        black, white = (
-            np.clip(change(paper((500, 28, 28, 1))), 0, 1)[..., 0] for paper in (tf.zeros, tf.ones)
-        )
+        black, white = (change(paper((500, 28, 28, 1))) for paper in (tf.zeros, tf.ones))
+        black, white = np.clip(black, 0, 1)[..., 0], np.clip(white, 0, 1)[..., 0]
         ringed = black[:, RING].mean(axis=1) - black[:, ~RING].mean(axis=1)
         cut = white[:, 4:19, 4:24].min(axis=(1, 2)) - white[:, 20:, 4:24].max(axis=(1, 2))
         rows = white[:, 4:24, 4:24].mean(axis=2)
@@ -566,10 +560,8 @@ def check_control_and_augmented_training_differ_in_augmentation_alone():
 
 
 def check_the_table_tells_what_each_network_reads():
-    networks, rows = (
-        {"Part I": lesson.model, "longer": lesson.plain, "augmented": lesson.robust},
-        {},
-    )
+    networks = {"Part I": lesson.model, "longer": lesson.plain, "augmented": lesson.robust}
+    rows = {}
     for name, images in lesson.kinds.items():
         rows[name] = [accuracy(network, images) for network in networks.values()]
     starred = [shares for name, shares in rows.items() if name.endswith("*")]
@@ -592,7 +584,6 @@ def check_the_test_is_of_the_augmented_network_on_the_test_images():
     chance = stats.binomtest(counts[0], sum(counts)).pvalue if sum(counts) else 1
     says(PRINTED["paired"], *counts, chance)
     assert ("seldom" in PRINTED["paired"]) == (chance < 0.05)
-
     expected = confusion_matrix(TEST_LABELS, read(lesson.robust, TEST), labels=range(10))
     table = TABLES["confusion"]
     assert (table.index.name, table.columns.name) == ("true", "read as")
@@ -602,11 +593,8 @@ def check_the_test_is_of_the_augmented_network_on_the_test_images():
 def check_every_mistake_is_shown():
     predicted, confidence, wrong = tested(lesson.robust)
     mistakes = sorted(np.flatnonzero(wrong), key=lambda i: -confidence[i])
-    shown = mistakes[:200]
-    answers = [
-        sorted(range(10), key=lambda digit: -ask(lesson.robust, TEST)[i, digit]) for i in shown
-    ]
-    seconds = [order[1] for order in answers]
+    shown, answers = mistakes[:200], ask(lesson.robust, TEST)
+    seconds = [sorted(range(10), key=lambda digit: -answers[i, digit])[1] for i in shown]
     notes = [f"{confidence[i]:.0%}, then {n}\n{VOTES.get(i, '')}" for i, n in zip(shown, seconds)]
     counts = [len(shown), len(mistakes), np.sum(seconds == TEST_LABELS[shown])]
     pairs = [digit for i in shown for digit in (TEST_LABELS[i], predicted[i])]
@@ -636,9 +624,8 @@ def check_the_threshold_comes_from_validation_images():
     threshold = np.quantile(ask(lesson.robust, VAL).max(axis=1), 0.01)
     assert alike(lesson.threshold, threshold), f"the threshold is {lesson.threshold}"
     parts = {"validation": (VAL, VAL_LABELS), "test": (TEST, TEST_LABELS)}
-    for line, (part, (images, labels)) in zip(
-        PRINTED["threshold"].splitlines(), parts.items(), strict=True
-    ):
+    lines = PRINTED["threshold"].splitlines()
+    for line, (part, (images, labels)) in zip(lines, parts.items(), strict=True):
         answers = ask(lesson.robust, images)
         wrong, unsure = answers.argmax(axis=1) != labels, answers.max(axis=1) < threshold
         counts = np.sum(unsure & wrong), wrong.sum(), np.sum(unsure & ~wrong)
