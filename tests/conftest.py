@@ -89,10 +89,10 @@ def solutions(notebook):
     return re.findall(r"<summary>Solution.*?```python\n(.*?)```", text, re.DOTALL)
 
 
-def start_small_run(path, epochs=2, **environment):
+def start_small_run(path, **environment):
     """Start a run of the notebook at ``path`` with small networks; return the process."""
     command = [sys.executable, ROOT / "tools" / "run_notebook.py", path, path.with_suffix(".out")]
-    small = f"-p FILTERS_1 4 -p FILTERS_2 8 -p EPOCHS {epochs} -p VALIDATION_SIZE 500"
+    small = "-p FILTERS_1 4 -p FILTERS_2 8 -p EPOCHS 2 -p VALIDATION_SIZE 500"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen([*command, *small.split()], env=os.environ | environment, **pipes)
 

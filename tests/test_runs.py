@@ -46,7 +46,7 @@ def two_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "chiffres écrits 数字"
     solved, other = (write_twice(folder, solved) for solved in (True, False))
     elsewhere = {"HOME": "/proc/nobody", "DISPLAY": ""}
-    runs = [start_small_run(solved, epochs=1), start_small_run(other, epochs=1, **elsewhere)]
+    runs = [start_small_run(solved), start_small_run(other, **elsewhere)]
     printed = [run.communicate()[0] for run in runs]
     for run, text in zip(runs, printed):
         assert run.returncode == 0, text[-3_000:]
