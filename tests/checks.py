@@ -227,7 +227,7 @@ def fitted(fit, network):
         assert same(fit.initial, FIRST.initial), "another start than Part I's"
 
 
-def check_the_short_trainings_differ_in_network_and_images_alone():
+def check_the_short_trainings_are_as_the_text_says():
     fits = [FIRST, *FITS["baselines"], MEMORIZED]
     networks = lesson.model, lesson.softmax_alone, lesson.dense, lesson.few
     for fit, network in zip(fits, networks, strict=True):
@@ -235,9 +235,6 @@ def check_the_short_trainings_differ_in_network_and_images_alone():
         assert (fit.config, fit.rate(0)) == (FIRST.config, FIRST.rate(0))
         assert (fit.options["batch_size"], fit.options["epochs"]) == (lesson.BATCH_SIZE, 3)
         assert fit.options.get("shuffle", True)
-
-
-def check_part_one_and_the_simple_networks_see_the_training_images():
     for fit in [FIRST, *FITS["baselines"]]:
         assert alike(fit.data, TRAIN) and alike(fit.labels, np.eye(10)[TRAIN_LABELS])
 

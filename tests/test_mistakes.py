@@ -16,7 +16,7 @@ half of the images, twice
 validation images trained on
     x_train, y_train, batch_size=BATCH_SIZE, epochs=3, validation
     x_all, y_all, batch_size=BATCH_SIZE, epochs=3, validation
-    check_part_one_and_the_simple_networks_see_the_training_images: alike(fit.data, TRAIN)
+    check_the_short_trainings_are_as_the_text_says: alike(fit.data, TRAIN)
 test images used to choose
     threshold = np.quantile(robust_answers
     threshold = np.quantile(test_answers
