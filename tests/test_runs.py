@@ -1,5 +1,5 @@
-"""Two runs at once with few images and small networks: the same seed gives the same weights, each
-cell bears a second run, and the exercises' solutions work.
+"""Two runs at once with few images and small networks: the same seed gives the same weights, also
+where each cell runs twice; and the exercises' solutions work.
 """
 
 import re
@@ -21,14 +21,17 @@ NO_DOWNLOAD = "keras.datasets.fashion_mnist.load_data = load_mnist"
 
 def write_twice(folder, solved):
     """Write to ``folder`` the lesson with each cell twice, and after it the digests of its weights
-    and, where ``solved``, the solutions; return its path.
+    and the solutions; or, where not ``solved``, with each cell once after Part I's training, which
+    goes on when its cell runs again, and without the solutions. Return its path.
     """
     copy_project(folder, images=2_000, checked=False)
-    notebook, cells = read_notebook(), []
+    notebook, cells, times = read_notebook(), [], 2
     for cell in code_cells(notebook):
         # Part I writes its file in place. Two runs at once would mix it, so each has its own.
         source = cell.source if solved else cell.source.replace("part_1", "part_1_too")
-        cells += [nbformat.v4.new_code_cell(source, metadata=cell.metadata) for _ in range(2)]
+        cells += [nbformat.v4.new_code_cell(source, metadata=cell.metadata) for _ in range(times)]
+        if "train-first" in tags(cell) and not solved:
+            times = 1
     first = next(cell for cell in cells if "parameters" in tags(cell))
     first.metadata = {}  # the test's parameters come after the second
     last = [DIGEST, NO_DOWNLOAD, *solutions(notebook)] if solved else [DIGEST]
