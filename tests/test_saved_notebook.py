@@ -6,6 +6,7 @@ from base64 import b64decode
 
 from conftest import NOTEBOOK, ROOT, code_cells, outputs, solutions, tags
 from finish_notebook import ATTACHED, SHOWN, digest_outputs, find_picture, other_pictures
+from record import SHARED
 
 # The tags of the cells whose text may differ between machines, in order: nbval runs them and
 # compares nothing. What they show is computed once more in checks.py.
@@ -20,7 +21,6 @@ COMPARED = """
     seed softmax split steps train-few versions
 """.split()
 README = (ROOT / "README.md").read_text()
-SHARED = {"definitions", "imports", "nbval-ignore-output", "recipe"}  # tags of several cells
 
 
 def cell_of(notebook, tag):
