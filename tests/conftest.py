@@ -1,10 +1,8 @@
 """What the tests share: the saved notebook, its functions to call, and what nbval has left."""
 
-import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +12,6 @@ import nbformat
 import numpy as np
 import pytest
 from lesson import NOTEBOOK, ROOT, copy_project  # noqa: F401
-from playwright.sync_api import sync_playwright
 
 sys.path.append(str(ROOT / "tools"))
 BUILD = ROOT / "build" / "test"  # nbval executes a copy of the project here
@@ -151,41 +148,3 @@ def model(trained):
     import keras
 
     return keras.models.load_model(trained / "models" / "mnist_cnn.keras")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A running headless Chromium; where there is none, the test is skipped, but fails in
-    continuous integration.
-    """
-    names = ["chromium", "chromium-browser", "google-chrome"]
-    path = next(filter(None, map(shutil.which, names)), None)
-    if not path:
-        reason = "needs Chromium or Chrome: install it (Debian: apt install chromium)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args="--no-sandbox --disable-gpu --disable-background-networking "
-            "--disable-component-update --disable-sync".split(),
-        )
-        yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
-def open_alone(chromium, file, **options):
-    """Open the HTML ``file`` in a tab of ``chromium`` with Playwright's ``options``; it may ask for
-    no other file, nor complain.
-    """
-    with chromium.new_page(**options) as tab:
-        heard = []
-        tab.on("request", lambda request: heard.append(request.url))
-        tab.on("pageerror", lambda error: heard.append(str(error)))
-        tab.on("console", lambda message: heard.append(message.text))
-        tab.goto(file.as_uri(), wait_until="networkidle")
-        yield tab
-        # The tests read canvases more often than Chromium expects, and it says so.
-        usual = ("data:", file.as_uri(), "Canvas2D: Multiple readback operations")
-        strange = [text for text in heard if not text.startswith(usual)]
-        assert not strange, f"the page asks for what it does not hold, or complains: {strange}"
