@@ -1,10 +1,8 @@
 """What the tests share: the saved notebook, its functions to call, and what nbval has left."""
 
-import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +12,6 @@ import nbformat
 import numpy as np
 import pytest
 from lesson import NOTEBOOK, ROOT, copy_project  # noqa: F401
-from playwright.sync_api import sync_playwright
 
 sys.path.append(str(ROOT / "tools"))
 BUILD = ROOT / "build" / "test"  # nbval executes a copy of the project here
@@ -31,9 +28,8 @@ def turn_and_group(item):
         return 0, "nbval"
     if "found" in item.fixturenames:
         return 2, "nbval"
-    if "trained" in item.fixturenames:
-        return 2, f"{item.path.stem}, trained"
-    return 1, item.path.stem
+    waits = "trained" in item.fixturenames
+    return (2, f"{item.path.stem}, trained") if waits else (1, item.path.stem)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -93,11 +89,9 @@ def solutions(notebook):
 def start_small_run(path, **environment):
     """Start a run of the notebook at ``path`` with small networks; return the process."""
     command = [sys.executable, ROOT / "tools" / "run_notebook.py", path, path.with_suffix(".out")]
-    small = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 2, "VALIDATION_SIZE": 500}
-    for name, value in small.items():
-        command += ["-p", name, str(value)]
+    small = "-p FILTERS_1 4 -p FILTERS_2 8 -p EPOCHS 2 -p VALIDATION_SIZE 500"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **pipes)
+    return subprocess.Popen([*command, *small.split()], env=os.environ | environment, **pipes)
 
 
 def run_cells(*wanted, **parameters):
@@ -115,11 +109,6 @@ def run_cells(*wanted, **parameters):
     return names
 
 
-def read_card(folder):
-    """Return the JSON that a run in ``folder`` left beside the model."""
-    return json.loads((folder / "models" / "mnist_cnn.json").read_text())
-
-
 @pytest.fixture(scope="session")
 def saved():
     """The notebook as it is saved in the repository."""
@@ -135,11 +124,9 @@ def definitions():
 @pytest.fixture(scope="session")
 def found():
     """What the checks of this run have found in the notebook's kernel, after its last cell."""
-    if not (BUILD / "checks.json").exists():
-        pytest.fail(
-            "nothing is checked in build/test: run `make test`, and see the cells that fail"
-        )
-    return json.loads((BUILD / "checks.json").read_text())
+    path = BUILD / "checks.json"
+    assert path.exists(), "nothing is checked: run `make test`, and see the cells that fail"
+    return json.loads(path.read_text())
 
 
 @pytest.fixture(scope="session")
@@ -148,12 +135,10 @@ def trained(request):
     included; waits for that where another worker is at it.
     """
     expected = any(item.path.suffix == ".ipynb" for item in request.session.items)
-    patience = 3_600  # seconds
-    while expected and not EXECUTED.exists() and patience:
+    end = time.monotonic() + 3_600
+    while expected and not EXECUTED.exists() and time.monotonic() < end:
         time.sleep(1)
-        patience -= 1
-    if not (BUILD / "models" / "mnist_cnn.json").exists():
-        pytest.fail("no trained model in build/test/models: run `make test`, which makes one")
+    assert (BUILD / "models" / "mnist_cnn.json").exists(), "no trained model: run `make test`"
     return BUILD
 
 
@@ -163,41 +148,3 @@ def model(trained):
     import keras
 
     return keras.models.load_model(trained / "models" / "mnist_cnn.keras")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A running headless Chromium; where there is none, the test is skipped, but fails in
-    continuous integration.
-    """
-    names = ["chromium", "chromium-browser", "google-chrome"]
-    path = next(filter(None, map(shutil.which, names)), None)
-    if not path:
-        reason = "needs Chromium or Chrome: install it (Debian: apt install chromium)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args="--no-sandbox --disable-gpu --disable-background-networking "
-            "--disable-component-update --disable-sync".split(),
-        )
-        yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
-def open_alone(chromium, file, **options):
-    """Open the HTML ``file`` in a tab of ``chromium`` with Playwright's ``options``; it may ask for
-    no other file, nor complain.
-    """
-    with chromium.new_page(**options) as tab:
-        heard = []
-        tab.on("request", lambda request: heard.append(request.url))
-        tab.on("pageerror", lambda error: heard.append(str(error)))
-        tab.on("console", lambda message: heard.append(message.text))
-        tab.goto(file.as_uri(), wait_until="networkidle")
-        yield tab
-        # The tests read canvases more often than Chromium expects, and it says so.
-        usual = ("data:", file.as_uri(), "Canvas2D: Multiple readback operations")
-        strange = [text for text in heard if not text.startswith(usual)]
-        assert not strange, f"the page asks for what it does not hold, or complains: {strange}"

@@ -41,15 +41,12 @@ def copy_project(folder, images=None, mistakes=(), checked=True):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for old, new in mistakes:
         [cell] = [cell for cell in notebook.cells if old in cell.source]
-        assert cell.cell_type == "code" and cell.source.count(old) == 1, (
-            f"{old!r} is not in one place"
-        )
+        assert cell.cell_type == "code" and cell.source.count(old) == 1, f"{old!r} is twice there"
         cell.source = cell.source.replace(old, new)
     if checked:
+        main = f"import checks\nchecks.main({str(folder)!r}, {not mistakes})"
         notebook.cells.insert(0, in_kernel(f"import record\nrecord.install({str(path)!r})"))
-        notebook.cells.append(
-            in_kernel(f"import checks\nchecks.main({str(folder)!r}, {not mistakes})")
-        )
+        notebook.cells.append(in_kernel(main))
     nbformat.write(notebook, path)
     return path
 

@@ -4,16 +4,19 @@ It changes nothing that the cells do. It draws no random number, and takes nothi
 """
 
 import copy
+import hashlib
 import io
 import sys
 from types import SimpleNamespace
 
 import IPython
 import nbformat
+import numpy as np
 from IPython import display as shown
 
 SHARED = {"definitions", "imports", "nbval-ignore-output", "recipe"}  # tags of several cells
 PRINTED, VALUES, FIGURES, FITS = {}, {}, {}, {}  # by tag
+ANSWERS = {}  # what `predict` has returned, by the digest of network and images
 IGNORED = set()  # tags of the cells whose text nbval does not compare
 TAGS, CURRENT, STREAM = {}, [], io.StringIO()  # tags by a cell's source, and of the one that runs
 
@@ -31,30 +34,39 @@ def display(*objects, metadata=None, original=shown.display, **options):
     return original(*objects, metadata=metadata, **options)
 
 
-def watch_fit(keras):
-    """Let `fit` note what it was called with, the weights before it, and the history after it."""
-    original = keras.Model.fit
+def digest(network, images):
+    """Return what tells ``network``, as it is now, and ``images`` from all others."""
+    arrays = [np.float32(array) for array in (*network.get_weights(), images)]
+    shapes = [layer.get_config() for layer in network.layers]
+    return hashlib.sha1(str(shapes).encode() + b"".join(a.tobytes() for a in arrays)).digest()
 
-    def fit(network, data, labels=None, batch_size=None, **options):
+
+def watch(keras):
+    """Let `predict` note its answers, and `fit` what it was called with, the weights before it, and
+    the history after it.
+    """
+    original, original_predict = keras.Model.fit, keras.Model.predict
+
+    def fit(network, data, labels=None, **options):
         config, rate = network.optimizer.get_config(), network.optimizer._learning_rate
-        config.pop("name")  # numbered: adam_7, adam_8
-        made = SimpleNamespace(
-            network=network,
-            data=data,
-            labels=labels,
-            options={**options, "batch_size": batch_size},
-            optimizer=type(network.optimizer).__name__,
-            config=config,
-            loss=network.get_compile_config()["loss"],
-            rate=rate if callable(rate) else lambda step: rate,
-            initial=network.get_weights(),
-        )
+        names = {"name", "learning_rate"}  # names are numbered: adam_7, adam_8
+        made = SimpleNamespace(network=network, data=data, labels=labels, options=options)
+        made.compiled = type(network.optimizer).__name__, network.get_compile_config()["loss"]
+        made.config = {name: value for name, value in config.items() if name not in names}
+        made.rate = rate if callable(rate) else lambda step: float(rate)
+        made.initial = network.get_weights()
         note(FITS, made)
-        history = original(network, data, labels, batch_size=batch_size, **options)
+        history = original(network, data, labels, **options)
         made.history = {name: list(values) for name, values in history.history.items()}
         return history
 
-    keras.Model.fit = fit
+    def predict(network, images, **options):
+        answers = original_predict(network, images, **options)
+        if isinstance(images, np.ndarray):
+            ANSWERS[digest(network, images)] = answers
+        return answers
+
+    keras.Model.fit, keras.Model.predict = fit, predict
 
 
 def before(info):
@@ -76,9 +88,9 @@ def after(result):
         PRINTED[tag] = STREAM.getvalue()
     if result.result is not None:
         note(VALUES, copy.copy(result.result))  # a later cell may add to a table
-    if "keras" in sys.modules and not hasattr(watch_fit, "done"):
-        watch_fit(sys.modules["keras"])
-        watch_fit.done = True
+    if "keras" in sys.modules and not hasattr(watch, "done"):
+        watch(sys.modules["keras"])
+        watch.done = True
     CURRENT.clear()
 
 

@@ -10,8 +10,11 @@ import pytest
 from conftest import ROOT
 from nbformat import v4, write
 
-PROBE = """import keras, matplotlib
-assert (EPOCHS, keras.config.backend(), keras.config.floatx()) == (4, "tensorflow", "float32")
+# Keras itself takes ten seconds to import. It reads these two variables, and keras.json there.
+PROBE = """import matplotlib, os
+assert EPOCHS == 4 and os.environ["KERAS_BACKEND"] == "tensorflow"
+assert os.environ["KERAS_HOME"] == os.path.abspath("../build/settings/keras")
+assert not os.path.exists(os.environ["KERAS_HOME"] + "/keras.json")
 assert matplotlib.rcParams["lines.linewidth"] == 1.5 and "inline" in matplotlib.get_backend()
 assert "intruder" not in globals()"""
 
@@ -25,8 +28,9 @@ def make(arguments, folder=ROOT, **environment):
 
 def make_run(folder, source, **environment):
     """Run, in ``folder`` and with this Python, a lesson that consists of the code ``source``."""
-    parts = "Makefile benchmarks requirements.lock requirements-dev.lock templates tools"
-    for name in parts.split():
+    for (
+        name
+    ) in "Makefile benchmarks requirements.lock requirements-dev.lock templates tools".split():
         (folder / name).symlink_to(ROOT / name)
     (folder / "installed").symlink_to(sys.prefix)
     (folder / "models").mkdir()

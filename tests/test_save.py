@@ -23,11 +23,8 @@ def models(tmp_path):
 
 def export(folder):
     """Run the lesson's cell that saves, with a network that has not been trained."""
-    network = keras.Sequential([
-        keras.Input((28, 28, 1), name="image"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(10, activation="softmax"),
-    ])
+    layers = keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")
+    network = keras.Sequential([keras.Input((28, 28, 1), name="image"), *layers])
     network.compile("adam", loss="categorical_crossentropy")
     images = MNIST["x_test"][:1_000, ..., None].astype("float32") / 255
     answers = network.predict(images, verbose=0)

@@ -6,6 +6,7 @@ from base64 import b64decode
 
 from conftest import NOTEBOOK, ROOT, code_cells, outputs, solutions, tags
 from finish_notebook import ATTACHED, SHOWN, digest_outputs, find_picture
+from record import SHARED
 
 # The tags of the cells whose text may differ between machines, in order: nbval runs them and
 # compares nothing. What they show is computed once more in checks.py.
@@ -19,7 +20,12 @@ COMPARED = """
     layers layers-moved model others-figure own-digits parameters picture pixels pooling save-first
     seed softmax split steps train-few versions
 """.split()
-SHARED = {"definitions", "imports", "nbval-ignore-output", "recipe"}  # tags of several cells
+README = (ROOT / "README.md").read_text()
+
+
+def cell_of(notebook, tag):
+    [cell] = [cell for cell in notebook.cells if tag in tags(cell)]
+    return cell
 
 
 def test_saved_from_one_clean_run(saved):
@@ -29,12 +35,9 @@ def test_saved_from_one_clean_run(saved):
         assert output.output_type != "error" and output.get("name") != "stderr", output
     digest = saved.metadata["outputs_sha256"]
     assert digest_outputs(saved) == digest, "an output was edited: run `make notebook`"
-
-
-def test_no_path_of_one_machine_is_stored_and_the_file_is_small():
+    # No path of one machine is stored, and the file is small.
     folders = r"(?<![\w.:/])/(home|root|work|tmp|Users|usr|opt|mnt|content)/|[A-Z]:\\\\"
-    assert not re.search(folders, NOTEBOOK.read_text())
-    assert NOTEBOOK.stat().st_size < 2_500_000
+    assert not re.search(folders, NOTEBOOK.read_text()) and NOTEBOOK.stat().st_size < 2_500_000
 
 
 def test_tags_are_spelt_right_and_exactly_these_cells_are_not_compared(saved):
@@ -48,25 +51,22 @@ def test_tags_are_spelt_right_and_exactly_these_cells_are_not_compared(saved):
 
 def test_every_figure_has_a_text_alternative(saved):
     figures = [output for output in outputs(saved) if "image/png" in output.get("data", {})]
-    assert figures
-    for figure in figures:
-        assert len(figure.metadata["image/png"]["alt"]) >= 40
+    assert figures and all(len(each.metadata["image/png"]["alt"]) >= 40 for each in figures)
 
 
 def test_pictures_shown_elsewhere_are_those_of_this_run(saved):
-    [pad] = [cell for cell in saved.cells if "pad" in tags(cell)]
     for name, path in ATTACHED.items():
         picture = saved.cells[0].attachments[name]["image/png"].strip()
         assert b64decode(picture) == path.read_bytes(), f"{name} is stale: run `make notebook`"
-        assert f"(attachment:{name})" in saved.cells[0].source and picture in str(pad.outputs)
+        assert f"(attachment:{name})" in saved.cells[0].source
+        assert picture in str(cell_of(saved, "pad").outputs)
     for tag, name in SHOWN.items():
         assert (ROOT / name).read_bytes() == b64decode(find_picture(saved, tag)), f"{name} is stale"
 
 
 def test_augmentation_bought_what_the_text_says(saved):
     """The sentences below the lesson's table of other pictures."""
-    [cell] = [cell for cell in saved.cells if "table" in tags(cell)]
-    table = cell.outputs[0].data["text/plain"]
+    table = cell_of(saved, "table").outputs[0].data["text/plain"]
     rows = re.findall(r"^(\S.*?) +\d+% +(\d+)% +(\d+)%$", table, re.M)
     gain = {kind: float(after) - float(before) for kind, before, after in rows}
     most = sorted(gain, key=gain.get)[-3:]
