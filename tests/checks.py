@@ -365,7 +365,9 @@ def check_the_responses_of_a_digit_and_the_moved_digit():
     pictures, names = [output[..., 0]], []
     for layer, kind in zip(lesson.model.layers, ["convolution", "pooled"] * 2):
         output = np.asarray(layer(output))
-        pictures.append(output[..., output[0].sum(axis=(0, 1)).argmax()])
+        if kind == "convolution":
+            most_active = output[0].sum(axis=(0, 1)).argmax()
+        pictures.append(output[..., most_active])
         names.append(f"{kind}\n{output.shape[1]}x{output.shape[2]}")
     expected = [square[n] / square.max() for n in (0, 1) for square in pictures]
     names = ["a digit", *names, "moved by 4", *names]
@@ -689,7 +691,7 @@ def check_own_pictures_and_letters_are_read_as_shown():
     said = f"It looks like a {digit}: {sure:.0%}" if digit >= 0 else "No digit."
     assert PRINTED["my-digit"].strip() == said
     digits, sure = answers_to(lesson.to_mnist, NO_DIGITS)
-    names = [f"{n}: {p:.0%}" if n >= 0 else "no digit" for n, p in zip(digits, sure)]
+    names = [f"{n}: {p:.1%}" if n >= 0 else "no digit" for n, p in zip(digits, sure)]
     ways = [lesson.to_mnist if p else lesson.read_grey for p in sure]
     squares = [prepared(way, path) for way, path in zip(ways, NO_DIGITS)]
     told = [number for n, p in zip(digits, sure) if n >= 0 for number in (n, 100 * p)]

@@ -38,8 +38,8 @@ the same augmentation in each epoch
     batches.map(augment).cache() if augment
     check_the_augmentation_is_another_in_each_batch_and_epoch: augmented alike
 one image under many labels
-    change(x), x)
-    change(x[:1]), x)
+    change(x[n * part : (n + 1) * part])
+    change(tf.repeat(x[:1], part, axis=0))
     check_the_pipeline_augments_and_keeps_the_labels: comes twice
 a ring in the augmentation
     tf.maximum(x, strip(x, 1.5))

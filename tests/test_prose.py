@@ -56,7 +56,7 @@ EXEMPT = {
         r"like a photo: 1\. Read|\. \d\. (?:Make|Remove|Keep|Cut)": "the steps' numbers",
         r"Exercises 1\.|avoid\? 2\.|is it\? 3\.|each\? 4\.|Solution \d": "the exercises' numbers",
         r"(?:Mueller \(|others, )\d{4}": "the year of a source",
-        r"four other collections.*?\d+% and \d+%": "measured on pictures that are not in the project",
+        r"four other collections.*?\d+% and \d+%": "pictures that are not in the project",
         r"five people each|than three of the five": "told by the source",
         r"a 6 of a 0|a 3 and an 8|probability of 90%, nine in ten": "examples",
         r"two (?:losses|columns|rows|reads|networks|steps)": "as many as are named beside it",
@@ -98,7 +98,6 @@ def phrases_of(saved, definitions):
     The phrases stand one a line, or several with ~ between them.
     """
     code = "\n".join(cell.source for cell in code_cells(saved))
-    text = "\n".join(cell.source for cell in saved.cells if cell.cell_type == "markdown")
     names = run_cells("imports", "parameters", "definitions", "model", "disputed")
     rows = pd.read_csv(ROOT / "benchmarks" / "results.csv")
     [seeds] = set(rows.groupby("recipe").seed.nunique())
@@ -131,6 +130,7 @@ def phrases_of(saved, definitions):
     low, high = (find(rf"pd.cut\(confidence, \[{n}([\d.]+),") for n in (r"0, ", r"0, [\d.]+, "))
     [told] = [cell.outputs[0].text for cell in code_cells(saved) if "threshold" in tags(cell)]
     avoided, _, lost = numbers(told.splitlines()[1])[1:]
+    unsure = "one or two" if 0.5 < lost / avoided < 2.5 else "more, or fewer,"
     [kinds] = [cell.source for cell in code_cells(saved) if "changes" in tags(cell)]
     kinds = re.findall(r'^    "(.*)": ', kinds, re.MULTILINE)
     starred, faults = WORDS[sum("*" in kind for kind in kinds)], len(corruptions.KINDS)
@@ -173,7 +173,7 @@ from the {test:,} test images
 Train for {three} epochs ~ After {three} epochs the network ~ Ask {three} networks about all kinds
 a move by {WORDS[nearer]} pixels far better. A move by {WORDS[farther]} pixels defeats all {three}.
 one of the {ten}, and move ~ Over {five} seeds ~ seldom by more than two.
-means above {low} and up to {high}. ~ has to read {"one or two" if 0.5 < lost / avoided < 2.5 else "?"} right answers
+means above {low} and up to {high}. ~ has to read {unsure} right answers
 It needs two more packages ~ more than two pieces are left ~ in all {three} forms
 Part I's network with {WORDS[5]} seeds ~ Solution 3: {WORDS[5]} seeds ~ With {five} seeds each
 the meaning of the {ten} classes
@@ -208,7 +208,8 @@ The first {WORDS[batch // 40]} images get the first change, the next {WORDS[batc
 turned by up to {drawn:.0f} degrees, sheared and stretched by up to {warp:.0%},
 and moved by up to {WORDS[round(shift)]} pixels
 between two bounds, and is 1 in a random strip of the picture and 0 elsewhere
-Wilson's 95% interval ~ a mean of {ours.mean():.2f}% and a standard deviation of {ours.std():.2f} points
+Wilson's 95% interval
+a mean of {ours.mean():.2f}% and a standard deviation of {ours.std():.2f} points
 by {turn:.0f} degrees, there by {drawn:.0f} at most ~ In {len(names.votes)} images
 it withholds {share:.0%} of the answers ~ least certain {share:.0%} of the answers
 a box of 20x20 pixels, and placed it in 28x28 pixels ~ has {ten} answers and no other
