@@ -34,6 +34,7 @@ EXEMPT = {
         r"SA 3\.0": "a licence",
         r"3 to 12 minutes.*?three times that": "the quickest and the slowest machine",
         r"On two cores": "about",
+        r"TensorFlow 2\.16\.1 with Keras 3\.2\.1": "the test below",
     },
     "models/README.md": {
         "three forms, for three kinds": "the files are named below",
@@ -240,6 +241,11 @@ def test_numbers_in_sentences(saved, phrases, name):
     assert not left, "\n".join(left)
 
 
-def test_the_core_packages_are_told():
-    core = (ROOT / "tests" / "elsewhere" / "core.txt").read_text().split()
-    assert f"`pip install {' '.join(core)}`" in " ".join((ROOT / "README.md").read_text().split())
+def test_the_core_packages_and_their_oldest_versions_are_told():
+    core = (ROOT / "tests" / "elsewhere" / "core.txt").read_text()
+    tensorflow, keras, *others = re.findall("^[a-z].*", core, re.M)
+    core = f"`pip install {' '.join(['tensorflow', *others])}`"
+    oldest = f"TensorFlow {tensorflow.split('==')[1]} with Keras {keras.split('==')[1]}"
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert core in readme and oldest in readme
+    assert oldest in (ROOT / "requirements.txt").read_text()
