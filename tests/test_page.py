@@ -368,11 +368,12 @@ def test_in_jupyter(chromium, pad_file, saved, tmp_path, where):
         assert not tab.locator(".pad").count()
         tab.goto(f"{server}{where}/trusted.ipynb{token}")
         tab.locator(".pad").nth(1).wait_for()
-        pad = Pad(tab, 1)
+        tab.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").last.wait_for()
+        pad, cells = Pad(tab, 1), tab.locator(".jp-Cell").count()
         pad.press("Clear")
         pad.draw(DIGITS[5])
         for key in "ababddx":  # Jupyter's shortcuts: new cells above and below, deleted, cut
             tab.keyboard.press(key)
-        assert tab.locator(".jp-Cell").count() == 2 and pad.answers()
+        assert tab.locator(".jp-Cell").count() == cells and pad.answers()
     finally:
         process.terminate()

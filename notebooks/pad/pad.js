@@ -16,7 +16,7 @@ const ROUND = { lineCap: "round", lineJoin: "round" };
 const [PAPER_PEN, PIXEL_PEN] = [17, 2]; // widths of the pen, in 280x280 and in 28x28
 const RED = [232, 96, 76]; // black numbers can be read on red and blue
 const BLUE = [74, 144, 217];
-const FRAME = { strokeStyle: "#e69f00", lineWidth: 2, imageSmoothingEnabled: false };
+const FRAME = { strokeStyle: "#d55e00", lineWidth: 2, imageSmoothingEnabled: false };
 const STEP = 26; // from one small picture, of a filter or of its responses, to the next
 // Always the same noise, normally distributed, so that the picture rests while its slider does.
 const random = (n) => Math.abs((Math.sin(12.9898 * (n + 1)) * 43758.5) % 1);
@@ -81,9 +81,11 @@ const toColour = (share) =>
 // A picture of side x side values, as squares of `zoom` pixels; `toRgb` gives the colour of the nth.
 function tile(side, zoom, toRgb) {
   const image = new ImageData(side * zoom, side * zoom);
+  const colours = Array.from({ length: side ** 2 }, (_, n) => [...toRgb(n), 255]);
   for (let n = 0; n < image.width ** 2; n++) {
-    const [row, column] = [n / image.width, n % image.width].map((at) => Math.floor(at / zoom));
-    image.data.set([...toRgb(side * row + column), 255], 4 * n);
+    const row = Math.floor(n / image.width / zoom);
+    const column = Math.floor((n % image.width) / zoom);
+    image.data.set(colours[side * row + column], 4 * n);
   }
   return image;
 }
@@ -196,7 +198,6 @@ async function makePad(place, html, { plain, augmented }) {
     sum.textContent = `The products of both add up to ${toText(products)}. With the bias,
       ${toText(biases[filter])}, that is ${toText(total)}. ReLU makes it ${toText(Math.max(0, total))}.`;
   }
-
   // The first stroke takes the place of a digit that was not drawn here.
   follow(paper, (x, y, begins) => {
     const strokes = drawings.at(-1);
@@ -224,7 +225,6 @@ async function makePad(place, html, { plain, augmented }) {
   all(".digits button").forEach((button, n) => (button.onclick = () => take(DIGITS[n])));
   changes.oninput = choices.oninput = details.ontoggle = show;
   changes.onreset = () => setTimeout(show); // the sliders move after this event
-
   // Start with a digit and a move that plain misreads and augmented reads, if there are such.
   const trials = [3, 4, 5].flatMap((move) => DIGITS.map((digit, n) => ({ digit, n, move })));
   const { digit, move } = trials.find(({ digit, n, move }) => {
