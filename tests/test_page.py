@@ -372,6 +372,7 @@ def test_in_jupyter(chromium, pad_file, saved, tmp_path, where):
         pad, cells = Pad(tab, 1), tab.locator(".jp-Cell").count()
         pad.press("Clear")
         pad.draw(DIGITS[5])
+        pad.whole.get_by_role("button", name="Undo").focus()
         for key in "ababddx":  # Jupyter's shortcuts: new cells above and below, deleted, cut
             tab.keyboard.press(key)
         assert tab.locator(".jp-Cell").count() == cells and pad.answers()
