@@ -110,12 +110,13 @@ const toCell = (value, colour) => `<span style="background: rgb(${colour});
 
 // Put a pad, which is `html`, in the element `place`. In a shadow, no style of the page reaches it.
 async function makePad(place, html, { plain, augmented }) {
-  place.dataset.lmSuppressShortcuts = true; // or JupyterLab takes letters typed here as commands
+  place.dataset.taken = true; // the same output may be in the page twice
   const networks = [await Promise.all(plain.map(unpack)), await Promise.all(augmented.map(unpack))];
   const filters = networks[0][1].length;
   const size = Math.sqrt(networks[0][0].length / filters); // of a filter
   const largest = Math.max(...networks.flatMap(([kernel]) => [...kernel].map(Math.abs)));
   const host = document.createElement("div");
+  host.dataset.lmSuppressShortcuts = true; // or JupyterLab takes letters typed here as commands
   const root = host.attachShadow({ mode: "open" });
   root.innerHTML = html;
   const all = (selector) => [...root.querySelectorAll(selector)];

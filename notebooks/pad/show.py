@@ -30,7 +30,7 @@ def show_pad(networks):
     weights = {name: [*pack(each)] for name, each in networks.items()}  # its repr is JavaScript
     place = f"pad-{secrets.token_hex(4)}"  # two displays may stand in one page
     # Jupyter can show one output twice. The second finds the first taken, which makePad marks so.
-    find = f"document.querySelector('#{place}:not([data-lm-suppress-shortcuts])')"
+    find = f"document.querySelector('#{place}:not([data-taken])')"
     make = f"makePad({find}, {f'<style>{css}</style>{html}'!r}, {weights})"
     alt = "A picture of the drawing pad: a digit, and what both networks read in it."
     text = f'<div id="{place}"><img alt="{alt}" src="data:image/png;base64,{picture}">{NOTE}</div>'
