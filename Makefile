@@ -68,10 +68,12 @@ test: $(DEV_READY)  ## re-execute the notebook under nbval, comparing every outp
 lab: $(READY)  ## open the notebook in JupyterLab
 	$(PY) -m jupyter lab $(NOTEBOOK)
 
-notebook: $(DEV_READY)  ## for developers: refresh the outputs saved in the notebook
+notebook: $(DEV_READY)  ## for developers: refresh the outputs saved in the notebook, and its page, docs/index.html
 	$(PY) tools/run_notebook.py $(NOTEBOOK) build/mnist_cnn.ipynb
 	cp build/mnist_cnn.ipynb $(NOTEBOOK)
 	$(PY) tools/finish_notebook.py $(NOTEBOOK)
+	$(PAGE) $(NOTEBOOK)
+	cp build/mnist_cnn.html docs/index.html
 
 bench: $(BENCH_READY)  ## measure the notebook's recipes beside published ones: build/results.csv, .md and .png (ARGS="--seeds 1 2")
 	$(BENCH) benchmarks/bench.py $(ARGS)

@@ -28,7 +28,7 @@ const relu = ({ side, values }) => ({ side, values: values.map((value) => Math.m
 // The largest value of each 2x2 square.
 function pool({ side, values }) {
   const depth = values.length / side ** 2;
-  const half = side / 2;
+  const half = Math.floor(side / 2);
   const result = new Float32Array(half ** 2 * depth);
   for (let n = 0; n < result.length; n++) {
     const place = Math.floor(n / depth);
@@ -39,7 +39,7 @@ function pool({ side, values }) {
   return { side: half, values: result };
 }
 
-// The first layer's responses to 784 pixels, 0 to 1, and the probabilities of the ten digits.
+// The first layer's responses to 784 pixels, 0 to 1; the digits' probabilities, and the answer.
 function predict(weights, pixels) {
   const [first, second, dense, last] = [0, 2, 4, 6].map((n) => weights.slice(n, n + 2));
   const responses = relu(convolve({ side: 28, values: pixels }, first));
@@ -47,7 +47,8 @@ function predict(weights, pixels) {
   const { values } = convolve(relu(convolve(features, dense)), last);
   const odds = Array.from(values, (value) => Math.exp(value - Math.max(...values)));
   const sum = odds.reduce((a, b) => a + b);
-  return { responses, probabilities: odds.map((value) => value / sum) };
+  const probabilities = odds.map((value) => value / sum);
+  return { responses, probabilities, answer: odds.indexOf(Math.max(...odds)) };
 }
 
 // Weights come as kernel, bias, ...: whole numbers of 8 or 16 bits, compressed, and a scale.

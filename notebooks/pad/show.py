@@ -1,6 +1,7 @@
 """Show the drawing pad below a cell: its page, its picture, and the networks' weights as text."""
 
 import base64
+import secrets
 import zlib
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 from IPython.display import display
 
 FOLDER = Path(__file__).parent
+NOTE = """<p>This is a still picture, because no script runs here. To draw, open the project's page,
+<code>docs/index.html</code>. In Jupyter, run this cell, or trust the notebook.</p>"""
 
 
 def pack(network):
@@ -21,12 +24,15 @@ def pack(network):
 
 def show_pad(networks):
     """Display the pad for ``networks``, a dict by name; where scripts do not run, its picture."""
-    files = [FOLDER / name for name in ("pad.css", "network.js", "pad.js")]
-    css, network, pad = [file.read_text() for file in files]
+    files = ("pad.css", "pad.html", "network.js", "pad.js")
+    css, html, network, pad = [(FOLDER / name).read_text() for name in files]
     picture = base64.b64encode((FOLDER / "pad.png").read_bytes()).decode()
     weights = {name: [*pack(each)] for name, each in networks.items()}  # its repr is JavaScript
-    make = f"makePad(document.currentScript.parentElement.firstElementChild, {css!r}, {weights})"
-    alt = "A drawing pad with a digit moved by four pixels, and what both networks read in it."
-    html = f'<div><img alt="{alt}" src="data:image/png;base64,{picture}"></div>'
-    html += f"<script>(() => {{{network}{pad}{make}}})()</script>"
-    display({"text/html": html, "text/plain": alt}, raw=True)
+    place = f"pad-{secrets.token_hex(4)}"  # two displays may stand in one page
+    # Jupyter can show one output twice. The second finds the first taken, which makePad marks so.
+    find = f"document.querySelector('#{place}:not([data-taken])')"
+    make = f"makePad({find}, {f'<style>{css}</style>{html}'!r}, {weights})"
+    alt = "A picture of the drawing pad: a digit, and what both networks read in it."
+    text = f'<div id="{place}"><img alt="{alt}" src="data:image/png;base64,{picture}">{NOTE}</div>'
+    text += f"<script>(() => {{{network}{pad}{make}}})()</script>"
+    display({"text/html": text, "text/plain": alt}, raw=True)
