@@ -1,11 +1,13 @@
-"""The data file is MNIST; a damaged, malicious or missing one ends in an error that names it."""
+"""The data file is MNIST. A damaged, malicious or missing one ends in an error that names it, and
+so does a Keras that is too old.
+"""
 
 import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MNIST, ROOT
+from conftest import MNIST, ROOT, run_cells
 
 
 def test_the_file_is_mnist():
@@ -54,3 +56,10 @@ def test_without_the_file_keras_downloads_and_the_lesson_says_so(definitions, da
         patch.setattr(mnist, "load_data", lambda: "what Keras downloads")
         assert definitions.load_mnist() == "what Keras downloads"
     assert f"No {data} (start in notebooks/): Keras downloads MNIST" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("version", ["2.15.0", "3.1.1"])
+def test_an_old_keras_ends_the_lesson_in_its_first_cell(definitions, monkeypatch, version):
+    monkeypatch.setattr(definitions.keras, "__version__", version)
+    with pytest.raises(ImportError, match=f"Keras is {version}, 3.2 is needed: %pip install -U"):
+        run_cells("imports")
