@@ -32,7 +32,7 @@ EXEMPT = {
         r"glibc 2\.28 or later.*?a processor with AVX": "what the pinned packages ask for",
         r"digits the table gives two|(?:is less than|counts from) two": "named beside them",
         r"SA 3\.0": "a licence",
-        r"3 to 12 minutes.*?three times that": "the quickest and the slowest machine",
+        r"3 to 12 minutes": "the quickest and the slowest machine",
         r"On two cores": "about",
         r"last measured with .*? 9\.6%": "rows of an earlier commit",
         r"TensorFlow 2\.16\.1 with Keras 3\.2\.1": "the test below",
