@@ -133,7 +133,6 @@ def phrases_of(saved, definitions):
     low, high = (find(rf"pd.cut\(confidence, \[{n}([\d.]+),") for n in (r"0, ", r"0, [\d.]+, "))
     [told] = [cell.outputs[0].text for cell in code_cells(saved) if "threshold" in tags(cell)]
     avoided, _, lost = numbers(told.splitlines()[1])[1:]
-    unsure = "one or two" if 0.5 < lost / avoided < 2.5 else "more, or fewer,"
     [kinds] = [cell.source for cell in code_cells(saved) if "changes" in tags(cell)]
     kinds = re.findall(r'^    "(.*)": ', kinds, re.MULTILINE)
     starred, faults = WORDS[sum("*" in kind for kind in kinds)], len(corruptions.KINDS)
@@ -176,7 +175,7 @@ from the {test:,} test images
 Train for {three} epochs ~ After {three} epochs the network ~ Ask {three} networks about all kinds
 a move by {WORDS[nearer]} pixels far better. A move by {WORDS[farther]} pixels defeats all {three}.
 one of the {ten}, and move ~ Over {five} seeds ~ seldom by more than two.
-means above {low} and up to {high}. ~ has to read {unsure} right answers
+means above {low} and up to {high}. ~ has to read about {WORDS[round(lost / avoided)]} right answers
 It needs two more packages ~ more than two pieces are left ~ in all {three} forms
 Part I's network with {WORDS[5]} seeds ~ Solution 3: {WORDS[5]} seeds ~ With {five} seeds each
 the meaning of the {ten} classes
