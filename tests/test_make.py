@@ -28,9 +28,8 @@ def make(arguments, folder=ROOT, **environment):
 
 def make_run(folder, source, **environment):
     """Run, in ``folder`` and with this Python, a lesson that consists of the code ``source``."""
-    for (
-        name
-    ) in "Makefile benchmarks requirements.lock requirements-dev.lock templates tools".split():
+    parts = "Makefile benchmarks requirements.lock requirements-dev.lock templates tools"
+    for name in parts.split():
         (folder / name).symlink_to(ROOT / name)
     (folder / "installed").symlink_to(sys.prefix)
     (folder / "models").mkdir()
