@@ -25,6 +25,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 from scipy import ndimage, stats
 from sklearn.metrics import confusion_matrix
+from told import NUMBER, says, tells
 
 ROOT = Path("..").resolve()
 lesson = SimpleNamespace(**IPython.get_ipython().user_ns)  # all names that it has set
@@ -112,38 +113,6 @@ def alike(one, other, atol=1e-5):
 def same(one, other):
     """Return whether the weights ``one`` of a network, a list of arrays, are those of ``other``."""
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-WORDS = "two three four five six seven eight nine ten eleven twelve".split()
-WORDS = dict(zip(WORDS, range(2, 13))) | {"twenty": 20, "thirty": 30}
-NUMBER = re.compile(
-    rf"(?:(?<!\S)-)?\d+(?:\.\d*)?(?:e[-+]\d+)?|\b(?:{'|'.join(WORDS)})\b", re.IGNORECASE
-)
-
-
-def says(text, *expected, places=0, rtol=0):
-    """Raise unless the numbers in ``text``, in words also, are as ``expected``, in order.
-
-    Each may be off by half a unit of its last digit, and a little more, as the number that was
-    printed may itself have been rounded in another way. ``places`` is how many decimals are shown
-    at least, where NumPy leaves zeros out. ``rtol`` is what may be off besides, as a share.
-    """
-    told = NUMBER.findall(re.sub(r",(?=\d{3})", "", text))
-    assert len(told) == len(expected), f"{text!r} has not the numbers {expected}"
-    for number, value in zip(told, expected):
-        number = str(WORDS.get(number.lower(), number))
-        mantissa, _, exponent = number.partition("e")
-        decimals = max(places, len(mantissa.partition(".")[2]) - int(exponent or 0))
-        bound = 0.6 * 10.0**-decimals + rtol * abs(value)
-        close = abs(float(number) - value) <= bound < np.inf
-        assert close, f"{number} in {text!r} should be {value}"
-
-
-def tells(table, columns, rows, places=0):
-    """Raise unless ``table`` has these ``columns`` and ``rows``, lists of numbers by name."""
-    assert list(table) == columns and list(table.index) == list(rows), f"\n{table}"
-    for name, expected in rows.items():
-        says(" ".join(map(str, table.loc[name])), *expected, places=places)
 
 
 def shows(tag, pictures, names, title=(), alternative=()):

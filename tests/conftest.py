@@ -20,10 +20,7 @@ MNIST = dict(np.load(ROOT / "data" / "mnist.npz"))
 
 
 def turn_and_group(item):
-    """Return when the test ``item`` runs, and with which others, on one worker.
-
-    Two workers share the tests: nbval's cells come first, what needs their results last.
-    """
+    """Return when the test ``item`` runs, and with which others, on one of the two workers."""
     if item.path.suffix == ".ipynb":
         return 0, "nbval"
     if "found" in item.fixturenames:
@@ -34,7 +31,7 @@ def turn_and_group(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Put the tests in order, and tell the workers which belong together."""
+    """Nbval's cells come first, what needs their results last."""
     items.sort(key=lambda item: turn_and_group(item)[0])
     for item in items:
         item.add_marker(pytest.mark.xdist_group(turn_and_group(item)[1]))
@@ -70,16 +67,6 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def outputs(notebook):
-    """Return all outputs of ``notebook``'s cells."""
-    return [output for cell in code_cells(notebook) for output in cell.outputs]
-
-
-def numbers(text):
-    """Return the numbers in ``text``, without thousands separators, as floats."""
-    return [float(n) for n in re.findall(r"\d+(?:\.\d+)?", re.sub(r",(?=\d{3})", "", text))]
-
-
 def solutions(notebook):
     """Return the code of the exercises' solutions in ``notebook``."""
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
@@ -87,7 +74,7 @@ def solutions(notebook):
 
 
 def start_small_run(path, **environment):
-    """Start a run of the notebook at ``path`` with small networks; return the process."""
+    """Start to run the notebook at ``path`` with small networks; return the process."""
     command = [sys.executable, ROOT / "tools" / "run_notebook.py", path, path.with_suffix(".out")]
     small = "-p FILTERS_1 4 -p FILTERS_2 8 -p EPOCHS 2 -p VALIDATION_SIZE 500"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -95,10 +82,8 @@ def start_small_run(path, **environment):
 
 
 def run_cells(*wanted, **parameters):
-    """Execute the saved notebook's cells that carry one of the tags ``wanted``, in order; return
-    their names.
-
-    ``parameters`` replace the values in the cell tagged `parameters`.
+    """Execute the saved notebook's cells that carry one of the tags ``wanted``, in order, with
+    other ``parameters``; return their names.
     """
     names = SimpleNamespace()
     for cell in code_cells(read_notebook()):
@@ -131,9 +116,7 @@ def found():
 
 @pytest.fixture(scope="session")
 def trained(request):
-    """The folder in which nbval has executed the notebook with its default parameters, model
-    included; waits for that where another worker is at it.
-    """
+    """The folder in which nbval has executed the notebook, or will have, on the other worker."""
     expected = any(item.path.suffix == ".ipynb" for item in request.session.items)
     end = time.monotonic() + 3_600
     while expected and not EXECUTED.exists() and time.monotonic() < end:
