@@ -8,29 +8,10 @@ from pathlib import Path
 
 import keras
 import pytest
-from conftest import MNIST, ROOT
+from conftest import ROOT
 
 CARD = (ROOT / "models" / "README.md").read_text()
-FILES = ["keras", "onnx", "tflite"]
-PROGRAMS = dict(zip(FILES, re.findall(r"```python\n(.*?)```", CARD, re.S), strict=True))
-
-
-def read_card(folder):
-    return json.loads((folder / "models" / "mnist_cnn.json").read_text())
-
-
-def test_accuracy_of_the_lesson_s_settings(trained, definitions):
-    """Seen: 99.45 to 99.58% by single runs with several augmentations, five seeds, two processors.
-
-    Of the validation images they read 99.32 to 99.58%.
-    """
-    card = read_card(trained)
-    images = len(MNIST["x_train"]) - definitions.VALIDATION_SIZE
-    steps = definitions.EPOCHS * -(-images // definitions.BATCH_SIZE)
-    assert card["training_steps"] == steps, "build/test has not the lesson's settings"
-    assert 0.992 <= card["test_accuracy"] < 1
-
-
+PROGRAMS = dict(zip(["keras", "onnx", "tflite"], re.findall(r"```python\n(.*?)```", CARD, re.S)))
 AFTERWARDS = """
 import sys
 print("tensorflow" in sys.modules)
@@ -38,16 +19,21 @@ print((probabilities.argmax(axis=1) == np.load("data/mnist.npz")["y_test"]).mean
 """
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", PROGRAMS)
 def test_model_card_s_program_reads_the_test_images(trained, file):
-    """Word for word, in a process of its own."""
+    """Word for word, in a process of its own.
+
+    Of the test images 99.39 to 99.58% were read by single runs with several augmentations, eight
+    seeds, two processors.
+    """
     command = [sys.executable, "-c", PROGRAMS[file] + AFTERWARDS]
     process = subprocess.run(command, cwd=trained, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     *_, tensorflow, accuracy = process.stdout.split()
     assert tensorflow == str(file == "keras"), "a program needs TensorFlow, or Keras's does not"
     # No difference has been seen, but rounding may turn a close call or two of 10,000.
-    assert abs(float(accuracy) - read_card(trained)["test_accuracy"]) < 5e-4
+    card = json.loads((trained / "models" / "mnist_cnn.json").read_text())
+    assert abs(float(accuracy) - card["test_accuracy"]) < 5e-4 and 0.992 <= float(accuracy) < 1
 
 
 def test_malicious_or_damaged_model_is_refused(tmp_path, monkeypatch):

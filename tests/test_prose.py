@@ -62,7 +62,8 @@ notebooks/mnist_cnn.ipynb
   One step by hand = 2, 2, 0.001
   Would less do? = classes, nearer, farther, 3, classes, far, *to_nine, held_back / 10
   What a convolution does = s, s, s * s, 0, 4, filters, t, t, t, t, filters, patterns, t, t,
-    filters, 1, patterns, second, responses, 1, units, dense, dense_share, far, 4, far, far / 2, d, d
+    filters, 1, patterns, second, responses, 1, units, dense, dense_share, far, 4, far, far / 2,
+    d, d
   Longer, with a falling learning rate = epochs, rate, 0
   Overfitting = few, few, 0
   The same digits, changed = 0, 1, starred

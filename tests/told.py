@@ -16,10 +16,9 @@ NUMBER = re.compile(  # not in names: AVX2, MD5, 934632d
 def says(text, *expected, places=0, rtol=0):
     """Raise unless the numbers in ``text``, in words also, are as ``expected``, in order.
 
-    Each may be off by half a unit of its last digit, and a little more, as the number that was
-    printed may itself have been rounded in another way. ``places`` is how many decimals are shown
-    at least, where NumPy leaves zeros out. ``rtol`` is what may be off besides, as a share. Where a
-    reason is expected, a string, the number may be any.
+    Each may be off by half a unit of its last digit, and a little more, for other rounding.
+    ``places`` is how many decimals are shown at least, where NumPy leaves zeros out. ``rtol`` is
+    what may be off besides, as a share. Where a reason is expected, a string, it may be any.
     """
     told = NUMBER.findall(re.sub(r",(?=\d{3})", "", text))
     assert len(told) == len(expected), f"{text!r} has not the numbers {expected}"
@@ -29,7 +28,7 @@ def says(text, *expected, places=0, rtol=0):
         number = str(WORDS.get(number.lower(), number))
         mantissa, _, exponent = number.partition("e")
         decimals = max(places, len(mantissa.partition(".")[2]) - int(exponent or 0))
-        bound = 0.6 * 10.0**-decimals + rtol * abs(value)
+        bound = 0.51 * 10.0**-decimals + rtol * abs(value)
         close = abs(float(number) - value) <= bound < np.inf
         assert close, f"{number} in {text!r} should be {value}"
 
