@@ -44,7 +44,7 @@ EXEMPT = {
     "data/README.md": {
         r"Special Databases 1 and 3|Alike 3\.0|version 1\.2\.6": "names and versions of others",
         "shows a 7": "its name says so",
-        r"two tones|Four styles.*?drawn to look": "read off the program's functions",
+        r"two tones|Two styles.*?drawn to look": "read off the program's functions",
     },
     "benchmarks/README.md": {
         "others, 2017": "the year of a source",
