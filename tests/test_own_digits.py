@@ -15,27 +15,25 @@ DRAWINGS = [np.uint8(255 - 255 * layer) for layer in INK]  # black on white, (12
 
 def test_stored_pictures_are_those_that_the_script_draws(tmp_path):
     draw_all(tmp_path)
-    drawn, stored = ({path.name for path in folder.iterdir()} for folder in (tmp_path, DIGITS))
-    assert drawn == stored
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in DIGITS.iterdir()}
     for path in DIGITS.glob("*.png"):  # JPEGs differ between versions of its library
         assert np.array_equal(Image.open(path), Image.open(tmp_path / path.name)), path
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_fresh_pictures_are_read(style, model, definitions, monkeypatch):
-    """Sixty pictures in each style, from another seed than the stored ones."""
     monkeypatch.setattr(definitions, "robust", model, raising=False)
     rng, hands = np.random.default_rng(2_000), [HANDS[n % 10] for n in range(60)]
     pictures = [STYLES[style](rng, some[rng.integers(len(some))]) for some in hands]
     read = np.sum(definitions.read_all(pictures)[0] == np.arange(60) % 10)
-    assert read >= 50, f"{read} of 60 are read"
+    assert read >= 50, f"{read} of 60 are read"  # seen: 55 to 60, with five networks, two seeds
 
 
 def test_digits_that_need_no_change_stay(definitions):
     """MNIST's own, whatever the network; and a 4 whose second stroke stands apart: no speck."""
     digits = MNIST["x_train"][-500:]
     change = np.mean([np.abs(definitions.to_mnist(digit) - digit / 255) for digit in digits])
-    assert change < 0.04  # it is 0.024; placed one pixel lower, the digits would change by 0.07
+    assert change < 0.02  # it is 0.006; placed one pixel lower, the digits would change by 0.07
     text = "-22,2 18,55 66,55 |-82,5 78,100"
     layer = ink(np.random.default_rng(5), text, (100, 100), 0.7, 0.03)
     assert ndimage.label(definitions.to_mnist(layer) > 0.3, np.ones((3, 3)))[1] == 2
