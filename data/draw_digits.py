@@ -132,7 +132,7 @@ def paint(rng, text):
     transparent canvas, where the file says black.
     """
     height = rng.uniform(0.25, 0.85)
-    layer = ink(rng, text, rng.integers(64, 400, 2), height, height * rng.uniform(0.02, 0.25))
+    layer = ink(rng, text, rng.integers(64, 400, 2), height, height * rng.uniform(0.02, 0.15))
     tones = [(1, 0), (0, 1), (1, 0.3), (0.9, 0.45), (0.2, 0.9), (0.5, 1), (0.5, 0), (0, 0), (1, 1)]
     paper, pen = tones[rng.integers(9)]
     if paper == pen:

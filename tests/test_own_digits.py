@@ -26,7 +26,7 @@ def test_fresh_pictures_are_read(style, model, definitions, monkeypatch):
     rng, hands = np.random.default_rng(2_000), [HANDS[n % 10] for n in range(60)]
     pictures = [STYLES[style](rng, some[rng.integers(len(some))]) for some in hands]
     read = np.sum(definitions.read_all(pictures)[0] == np.arange(60) % 10)
-    assert read >= 50, f"{read} of 60 are read"  # seen: 55 to 60, with five networks, two seeds
+    assert read >= 50, f"{read} of 60 are read"  # seen: 56 to 60, with five networks, four seeds
 
 
 def test_digits_that_need_no_change_stay(definitions):
