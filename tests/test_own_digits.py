@@ -53,7 +53,7 @@ CHANGES = {
     "inverted and moved": lambda a: np.pad(255 - a, ((0, 0), (43, 0))),
     "faint and enlarged": lambda a: Image.fromarray(np.uint8(100 + a * 0.3)).resize((237, 284)),
     "in bad light": lambda a: a * LIGHT + NOISE,
-    "at the edge of a table": lambda a: np.pad(np.where(SPECKS, 0, a), ((0, 0), (20, 0))),
+    "at the corner of a table": lambda a: np.pad(np.where(SPECKS, 0, a), ((20, 0), (20, 0))),
     "strokes on nothing": lambda a: Image.fromarray(np.dstack([0 * a, 255 - a])),
     "a palette": lambda a: Image.fromarray(a).convert("P"),
     "a turned photo": as_a_turned_photo,
@@ -70,7 +70,7 @@ def test_change_that_must_not_matter(change, definitions):
         moved = [np.roll(other, (down - 1, right - 1), (0, 1)) for down, right in np.ndindex(3, 3)]
         alike = max(np.corrcoef(one.ravel(), image.ravel())[0, 1] for image in moved)
         # Seen: 0.91 at least, as widths are rounded; of two different digits 0.81 at most.
-        assert alike >= 0.86, f"the {digit} correlates by {alike:.2f} with what it was"
+        assert one.max() == 1 and alike >= 0.86, f"the {digit} correlates by {alike:.2f} only"
 
 
 RED_ON_GREEN = np.where(DRAWINGS[4][..., None] > 128, [0, 130, 0], [255, 0, 0])
