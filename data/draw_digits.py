@@ -128,70 +128,69 @@ def pencil(rng, text, side=28):
 
 
 def paint(rng, text):
-    """A paint program: any canvas, any pen, off the centre, and any two tones."""
+    """A paint program: any canvas, pen and place, and any two tones. Equal tones stand for ink on a
+    transparent canvas, where the file says black.
+    """
     height = rng.uniform(0.25, 0.85)
     layer = ink(rng, text, rng.integers(64, 400, 2), height, height * rng.uniform(0.02, 0.15))
-    tones = [(1, 0), (0, 1), (1, 0.3), (0.9, 0.45), (0.2, 0.9), (0.5, 1), (0.5, 0)]
-    paper, pen = tones[rng.integers(7)]
+    tones = [(1, 0), (0, 1), (1, 0.3), (0.9, 0.45), (0.2, 0.9), (0.5, 1), (0.5, 0), (0, 0), (1, 1)]
+    paper, pen = tones[rng.integers(9)]
+    if paper == pen:
+        return Image.merge("LA", [grey(pen * (layer > 0)), grey(layer)])
     return grey(paper + (pen - paper) * layer)
 
 
-def marker(rng, text):
-    """A thick marker on a canvas that it nearly fills."""
-    layer = ink(rng, text, (120, 120), 0.72, rng.uniform(0.14, 0.2))
-    return grey(1 - layer if rng.random() < 0.5 else layer)
+def towards(turn, x, y):
+    """Return how far the points ``x``, ``y`` are in the direction ``turn``, in radians."""
+    return x * np.cos(turn) + y * np.sin(turn)
 
 
-def transparent(rng, text):
-    """Ink on a transparent canvas: under the transparent parts the file says black."""
-    layer = ink(rng, text, (160, 160), 0.7, rng.uniform(0.02, 0.1))
-    tone = np.full(layer.shape, rng.choice([0.0, 0.2, 1.0]))
-    return Image.merge("LA", [grey(tone * (layer > 0)), grey(layer)])
-
-
-def tiny(rng, text):
-    """A digit of a dozen pixels, somewhere in a larger picture."""
-    side = int(rng.integers(40, 120))
-    return grey(1 - ink(rng, text, (side, side), 13 / side, 1.5 / side))
-
-
-def photo(rng, text, size=None, grid=False, board=False):
-    """A photo of a pen on paper (in squares if ``grid``) or of chalk on a ``board``, in bad light:
-    a shadow with an edge, vignette, blur and noise.
+def photo(rng, text, kind, size=None):
+    """A photo, blurred and noisy. A shadow with an edge lies on a pen's "paper", on a board with
+    "chalk", and, mild, on a thin pencil's "squares". Or the light is a "flash", a bright spot, or
+    falls off to the corners, a "vignette"; or the paper ends at a dark "table".
     """
     rows, columns = size or rng.integers(160, 420, 2)
     side, height = min(rows, columns), rng.uniform(0.4, 0.8)
     y, x = np.mgrid[:rows, :columns] / side
-    wiped = ndimage.zoom(rng.random((4, 4)), (rows / 4, columns / 4), order=1)[:rows, :columns]
-    paper = [0.13, 0.2, 0.16] if board else rng.uniform(0.88, 0.98, 3)
-    picture = np.ones((rows, columns, 3)) * paper + 0.2 * board * wiped[..., None]
-    if grid:
-        turn, cell = rng.normal(0, 0.05), height * rng.choice([0.25, 0.33, 0.5])
-        across, along = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-        distance = cell * np.abs(np.array([across, along]) / cell % 1 - 0.5).min(axis=0)
-        line = np.clip((0.03 * cell - distance) * side + 0.5, 0, 1)[..., None] * rng.uniform(0.4, 1)
-        tones = np.array([[0.6, 0.72, 0.9], [0.65, 0.65, 0.7], [0.55, 0.75, 0.75]])
-        picture += line * (tones[rng.integers(3)] - picture)
-    layer = ink(rng, text, (rows, columns), height, height * rng.uniform(0.04, 0.12))[..., None]
+    picture = np.ones((rows, columns, 3)) * rng.uniform(0.88, 0.98, 3)
     pens = [[0.1, 0.12, 0.4], [0.1, 0.1, 0.1], [0.35, 0.35, 0.37], [0.6, 0.1, 0.1]]
-    pen = np.array([0.9, 0.9, 0.85] if board else pens[rng.integers(4)])
-    picture += layer * rng.uniform(0.85, 1) * (pen - picture)
-    turn = rng.uniform(0, 2 * np.pi)
-    across = x * np.cos(turn) + y * np.sin(turn)
-    edge, width = np.quantile(across, rng.uniform(0.2, 0.8)), rng.uniform(0.02, 0.2)
-    shadow = rng.uniform(0.1, 0.5) / (1 + np.exp((edge - across) / width))
-    vignette = rng.uniform(0, 0.5) * ((x - x.mean()) ** 2 + (y - y.mean()) ** 2)
-    picture *= (1 - shadow - vignette)[..., None]
-    picture = ndimage.gaussian_filter(picture, (0.002 * side, 0.002 * side, 0))
+    pen, width = pens[rng.integers(4)], height * rng.uniform(0.04, 0.12)
+    if kind == "chalk":
+        wiped = ndimage.zoom(rng.random((4, 4)), (rows / 4, columns / 4), order=1)[:rows, :columns]
+        picture, pen = [0.13, 0.2, 0.16] + 0.2 * wiped[..., None], [0.9, 0.9, 0.85]
+    if kind == "squares":  # of 5 mm, with lines of 0.2 mm; the pencil is 0.6 mm wide
+        pen, width, turn = pens[2], 0.012, rng.normal(0, 0.05)
+        cells = np.array([towards(turn, x, y), towards(turn + np.pi / 2, x, y)]) / 0.1
+        line = np.clip((0.02 - np.abs(cells % 1 - 0.5).min(axis=0)) * 0.1 * side + 0.5, 0, 1)
+        tones = np.array([[0.6, 0.72, 0.9], [0.65, 0.65, 0.7], [0.55, 0.75, 0.75]])
+        picture += line[..., None] * rng.uniform(0.4, 1) * (tones[rng.integers(3)] - picture)
+    layer = ink(rng, text, (rows, columns), height, width)
+    picture += layer[..., None] * rng.uniform(0.85, 1) * (pen - picture)
+    if kind == "table":
+        place = towards(rng.integers(4) * np.pi / 2 + rng.normal(0, 0.05), x, y)
+        written = place[layer > 0].max()
+        edge = written + rng.uniform(0.2, 0.6) * (place.max() - written)
+        picture[place > edge] = rng.uniform([0.2, 0.12, 0.05], [0.45, 0.3, 0.2])
+    right, down = rng.uniform(-0.25, 0.25, 2) * (kind == "flash")
+    distance = (x - x.mean() - right) ** 2 + (y - y.mean() - down) ** 2
+    if kind == "flash":
+        around, wide = rng.uniform(0.5, 0.75), rng.uniform(0.2, 0.4)
+        light = around + (1.1 - around) * np.exp(-distance / (2 * wide**2))
+    elif kind == "vignette":
+        light = 1 - rng.uniform(0.4, 0.75) * distance / distance.max()
+    else:
+        place = towards(rng.uniform(0, 2 * np.pi), x, y)
+        edge, soft = np.quantile(place, rng.uniform(0.2, 0.8)), rng.uniform(0.02, 0.2)
+        dark = rng.uniform(0.1, 0.25 if kind == "squares" else 0.5)
+        light = 1 - dark / (1 + np.exp((edge - place) / soft)) - rng.uniform(0, 0.5) * distance
+    picture = ndimage.gaussian_filter(picture * light[..., None], (0.002 * side, 0.002 * side, 0))
     return grey(picture + rng.normal(0, rng.uniform(0.005, 0.025), (rows, columns, 1)))
 
 
-STYLES = {draw.__name__: draw for draw in (pencil, paint, marker, transparent, tiny)}
-STYLES |= {
-    "chalk": partial(photo, board=True),
-    "paper": photo,
-    "squares": partial(photo, grid=True),
-}
+PHOTOS = ("chalk", "paper", "squares", "flash", "vignette", "table")
+STYLES = {"pencil": pencil, "paint": paint}
+STYLES |= {kind: partial(photo, kind=kind) for kind in PHOTOS}
 
 
 def draw_all(folder, seed=20):
@@ -202,11 +201,11 @@ def draw_all(folder, seed=20):
     for style, draw in STYLES.items():
         for digit, hands in HANDS.items():
             picture = draw(rng, hands[rng.integers(len(hands))])
-            ending = "jpg" if style in ("chalk", "paper", "squares") else "png"
+            ending = "jpg" if style in PHOTOS else "png"
             options = {"quality": 70} if ending == "jpg" else {"optimize": True}
             picture.save(folder / f"{digit}_{style}.{ending}", **options)
     for digit in (3, 8):
-        small = photo(rng, HANDS[digit][0], (600, 800), grid=True)
+        small = photo(rng, HANDS[digit][0], "squares", (600, 800))
         large = small.resize((4_000, 3_000), Image.Resampling.BICUBIC)
         large.save(folder / f"{digit}_large.jpg", quality=40)
     for name, text in OTHERS.items():

@@ -647,8 +647,9 @@ def check_own_pictures_and_letters_are_read_as_shown():
     right = {name: [np.sum(answers_to(way, DRAWN)[0] == digits)] for name, way in ways.items()}
     tells(TABLES["scores"], [f"read right, of {len(DRAWN)}"], right)
     [digit], [sure] = answers_to(lesson.to_mnist, DRAWN[:1])
-    said = f"It looks like a {digit}: {sure:.0%}" if digit >= 0 else "No digit."
-    assert PRINTED["my-digit"].strip() == said
+    said = f"It looks like a {digit}: {sure:.0%}." if digit >= 0 else "No digit."
+    advice = " Crop closer, or write darker." * (sure < lesson.threshold)
+    assert PRINTED["my-digit"] == f"{said}{advice}\n"
     digits, sure = answers_to(lesson.to_mnist, NO_DIGITS)
     names = [f"{n}: {p:.1%}" if n >= 0 else "no digit" for n, p in zip(digits, sure)]
     ways = [lesson.to_mnist if p else lesson.read_grey for p in sure]
