@@ -53,9 +53,7 @@ class Asked(dict):
 
 
 ASKED = set()
-PRINTED, FIGURES = Asked(record.PRINTED), Asked(record.FIGURES)
-LAST = {tag: values[-1] for tag, values in record.VALUES.items()}
-TABLES = Asked({tag: value for tag, value in LAST.items() if isinstance(value, pd.DataFrame)})
+PRINTED, TABLES, FIGURES = map(Asked, (record.PRINTED, record.TABLES, record.FIGURES))
 FITS = record.FITS
 [FIRST], [MEMORIZED] = FITS["train-first"], FITS["train-few"]
 [CONTROL], [AUGMENTED] = FITS["train-plain"], FITS["train-augmented"]

@@ -3,7 +3,6 @@
 It changes nothing that the cells do. It draws no random number, and takes nothing out of a dataset.
 """
 
-import copy
 import hashlib
 import io
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 from IPython import display as shown
 
 SHARED = {"definitions", "imports", "nbval-ignore-output", "recipe"}  # tags of several cells
-PRINTED, VALUES, FIGURES, FITS = {}, {}, {}, {}  # by tag
+PRINTED, TABLES, FIGURES, FITS = {}, {}, {}, {}  # by tag
 ANSWERS = {}  # what `predict` has returned, by the digest of network and images
 IGNORED = set()  # tags of the cells whose text nbval does not compare
 TAGS, CURRENT, STREAM = {}, [], io.StringIO()  # tags by a cell's source, and of the one that runs
@@ -28,9 +27,9 @@ def note(kept, value):
 
 
 def display(*objects, metadata=None, original=shown.display, **options):
-    """Note a figure, which has metadata, or another object; then display it."""
-    for shown_object in objects:
-        note(FIGURES, (shown_object, metadata)) if metadata else note(VALUES, shown_object)
+    """Note a figure, which alone has metadata; then display it."""
+    if metadata:
+        note(FIGURES, (*objects, metadata))
     return original(*objects, metadata=metadata, **options)
 
 
@@ -73,7 +72,7 @@ def before(info):
     """Start to take notes of a cell."""
     tags = TAGS.get(info.raw_cell, [])
     CURRENT[:] = [tag for tag in tags if tag not in SHARED]
-    for kept in (PRINTED, VALUES, FIGURES, FITS):
+    for kept in (PRINTED, TABLES, FIGURES, FITS):
         for tag in CURRENT:
             kept.pop(tag, None)
     if "nbval-ignore-output" in tags:
@@ -83,11 +82,11 @@ def before(info):
 
 
 def after(result):
-    """Note what the cell has printed, and the value of its last line."""
+    """Note what the cell has printed, and the table that it shows."""
     for tag in CURRENT:
         PRINTED[tag] = STREAM.getvalue()
-    if result.result is not None:
-        note(VALUES, copy.copy(result.result))  # a later cell may add to a table
+        if hasattr(result.result, "columns"):
+            TABLES[tag] = result.result.copy()  # a later cell may add to it
     if "keras" in sys.modules and not hasattr(watch, "done"):
         watch(sys.modules["keras"])
         watch.done = True
