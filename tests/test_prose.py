@@ -55,8 +55,8 @@ notebooks/mnist_cnn.ipynb
   Read handwritten digits with a small neural network = *4 * [pad], beside, *5 * [nth]
   Look at the data = train, test, side, side, black, white, first_label
   Prepare = 0, 1, 3, classes, 1, 0, classes, held_back
-  Build the network = all_layers, s, s, filters, filters, 2, 2, filters, units, 0, classes, 0, 2,
-    *5 * [example], s, s, side, a, a, b, d, d, patterns, responses, 1, *3 * [example]
+  Build the network = all_layers, s, s, filters, filters, 2, 2, filters, units, 0, classes, 3, 0,
+    2, *5 * [example], s, s, side, a, a, b, d, d, patterns, responses, 1, *3 * [example]
   Train = batch, epochs, learned, steps, steps, log_ten
   Look at the answers = classes, *to_nine
   One step by hand = 2, 2, 0.001
@@ -67,11 +67,12 @@ notebooks/mnist_cnn.ipynb
   Longer, with a falling learning rate = epochs, rate, 0
   Overfitting = few, few, 0
   The same digits, changed = 0, 1, starred
-  Augmentation = drawn, 100 * warp, shift, beside, 1, 0, example, example, batch, part, part, beside
+  Augmentation = drawn, 100 * warp, shift, beside, 1, 0, example, example, batch, part, part,
+    batch - changes * part, beside
   What did augmentation buy? = 3, 2, turn, drawn, seeds, 2, held_back, seen, 2
   Draw and compare = classes
-  The test, once = 95, nth, seeds, mean, deviation, beside, beside
-  Every mistake = by_others, by_others, votes, 3, by_others, *3 * [example]
+  The test, once = 95, seeds, mean, deviation, beside, beside
+  Every mistake = by_others, by_others, votes, 3, by_others, *5 * [example]
   Can you believe its probabilities? = *3 * [example], 2, low, high
   When to say "I do not know" = share, lost / avoided
   What a picture needs = 20, 20, side, side, by_others, 2, *4 * [nth], 2, nth
@@ -81,7 +82,7 @@ notebooks/mnist_cnn.ipynb
   Recap = 0, 1, 0
   Exercises = nth, share, nth, all_layers, nth, seeds, 2, nth, all_layers, nth, *5 * [seen], nth,
     classes, elsewhere, example, example, nth, seeds, part_1_deviation, part_1_deviation, 2, nth,
-    seeds, one_epoch, epochs, part_1, epochs - 1
+    seeds, one_epoch, one_epoch_deviation, epochs, part_1, part_1_deviation, epochs - 1
 """
 FILES = re.findall(r"^\S+", EXPECTED, re.M)
 NOT_PROSE = re.compile(r"```.*?```|<!-- (\w+) -->.*?<!-- /\1 -->|\]\([^)]*\)|`[^`\n]*`", re.DOTALL)
@@ -124,6 +125,7 @@ def names_of(saved):
     low, high = (find(rf"pd.cut\(confidence, \[{n}([\d.]+),") for n in ("0, ", r"0, [\d.]+, "))
     avoided, lost = (find(rf"test: .* {before} (\d+)", told) for before in ("lie", "and"))
     kinds = re.findall(r'^    "(.*)": ', kinds, re.MULTILINE)
+    changes = len(re.findall(r'^    ".*": lambda x', code, re.MULTILINE))
     starred = sum("*" in kind for kind in kinds)
     # The pictures.
     paths = list((ROOT / "data" / "digits").iterdir())
@@ -136,7 +138,8 @@ def names_of(saved):
     rows = pd.read_csv(ROOT / "benchmarks" / "results.csv")
     [seeds] = set(rows.groupby("recipe").seed.nunique())
     means, deviations = (100 * rows.groupby("recipe").accuracy.agg(f) for f in ("mean", "std"))
-    mean, deviation, one_epoch = means["ours"], deviations["ours"], means["ours-1"]
+    mean, deviation = means["ours"], deviations["ours"]
+    one_epoch, one_epoch_deviation = means["ours-1"], deviations["ours-1"]
     part_1, part_1_deviation = means["ours-part-1"], deviations["ours-part-1"]
     faults, severity = len(corruptions.KINDS), recipes.SEVERITY
     [bins] = recipes.calibration_error.__defaults__
