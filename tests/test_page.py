@@ -44,7 +44,7 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def pads(tmp_path_factory):
-    """The saved networks, their pad, and a page of it, the same again, and one of equal networks."""
+    """The saved networks, their pad, and a page: this pad, the same, and one of equal networks."""
     page = PAGE.read_text(encoding="utf-8")
     found = re.findall(r"'bits': (\d+), 'scale': (\S+), 'bytes': '(\S+)'", page)
     networks = [run_cells("imports", "parameters", "model").model for _ in range(2)]
@@ -154,8 +154,8 @@ def test_page_is_the_saved_notebook_with_all_cells_and_contents(saved, pads, tmp
     for cell in code_cells(saved):
         shown = page.find(id=f"cell-id={cell.id}")
         assert shown.select_one(".input_area").get_text().strip() == cell.source.strip()
-        hidden = bool(shown.select("details:not([open]) .input_area"))
-        assert cell.metadata.get("jupyter", {}).get("source_hidden", False) == hidden, cell.source
+        folded = bool(shown.select("details:not([open]) .input_area"))
+        assert cell.metadata.get("jupyter", {}).get("source_hidden", False) == folded, cell.source
         assert not shown.select("details .output_wrapper"), f"{cell.id} folds what it shows"
     text = "\n".join(cell.source for cell in saved.cells if cell.cell_type == "markdown")
     text = re.sub("[`*]", "", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
@@ -278,10 +278,10 @@ def test_pictures_answers_and_responses_are_those_of_the_lesson(pad, pads):
     pad.get("row").press("ArrowRight")
     under, weights = plain[row : row + 5, column : column + 5], kernel[..., 0, nth]
     total = np.sum(under * weights)
-    numbers = [*under.flat, *weights.flat, total, bias[nth], total + bias[nth], response.max()]
+    expected = [*under.flat, *weights.flat, total, bias[nth], total + bias[nth], response.max()]
     told = pad.whole.locator(".numbers span, .sum").all_inner_texts()
     told = np.float64(re.findall(r"-?\d+\.\d+", " ".join(told)))
-    assert np.abs(told - numbers).max() < 0.02
+    assert np.abs(told - expected).max() < 0.02
     tile = pad.seen("Filters and responses")[y : y + 24, x : x + 24]
     assert np.median(np.abs(tile - response[..., nth] / response.max())) < 0.01
     expect(pad.paper).to_have_css("touch-action", "none")  # or the page moves under the finger
@@ -318,10 +318,10 @@ def test_in_firefox(pads, tmp_path, request):
     ask("session.subscribe", events=["log.entryAdded"])
     tab = {"context": ask("browsingContext.getTree")["contexts"][0]["context"]}
     ask("browsingContext.navigate", **tab, url=pads.file.as_uri(), wait="complete")
-    reset = """new Promise(done => setInterval(() => {
+    reset = """new Promise(function wait(done) {
         window.root = document.querySelector("[data-taken] div")?.shadowRoot;
         root?.querySelector("[type=reset]").click();
-        if (root) done(root.querySelector("canvas")); }, 100))"""
+        root ? done(root.querySelector("canvas")) : setTimeout(wait, 100, done); })"""
     paper = ask("script.evaluate", expression=reset, target=tab, awaitPromise=True)["result"]
     middle = {"origin": {"type": "element", "element": {"sharedId": paper["sharedId"]}}}
     points = np.int32((DIGITS[3][0].reshape(-1, 2) - 140) * 240 / 280).tolist()

@@ -28,8 +28,8 @@ def show_pad(networks):
     css, html, network, pad = [(FOLDER / name).read_text() for name in files]
     picture = base64.b64encode((FOLDER / "pad.png").read_bytes()).decode()
     weights = {name: [*pack(each)] for name, each in networks.items()}  # its repr is JavaScript
-    # The same networks have the same place in each run. Where their pad stands twice in one page, the
-    # script of each takes the first place of that name which is left, and makePad marks it as taken.
+    # The same networks get the same name in each run. Where their pad stands twice in a page, each
+    # script takes the first place of this name that is left; makePad marks it as taken.
     place = f"pad-{hashlib.sha256(repr(weights).encode()).hexdigest()[:8]}"
     find = f"document.querySelector('#{place}:not([data-taken])')"
     make = f"makePad({find}, {f'<style>{css}</style>{html}'!r}, {weights})"
