@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from lesson import NOTEBOOK, ROOT, copy_project  # noqa: F401
 
-sys.path += [str(ROOT / "tools"), str(ROOT / "data")]
+sys.path += [str(ROOT / name) for name in ("tools", "data", "notebooks", "benchmarks")]
 BUILD = ROOT / "build" / "test"  # nbval executes a copy of the project here
 EXECUTED = BUILD / "executed"  # there when all cells have run
 MNIST = dict(np.load(ROOT / "data" / "mnist.npz"))

@@ -1,18 +1,15 @@
 """Numbers in sentences are those of the code and the data that the sentences speak of."""
 
 import re
-import sys
 
+import corruptions
 import numpy as np
 import pandas as pd
 import pytest
+import recipes
 from conftest import MNIST, ROOT, code_cells, run_cells, tags
 from PIL import Image
 from told import says
-
-sys.path.append(str(ROOT / "benchmarks"))
-import corruptions  # noqa: E402
-import recipes  # noqa: E402
 
 # All numbers that stand below a heading, in order, by file: expressions of the names that
 # `names_of` makes, or of these reasons why a number may be any.

@@ -1,7 +1,7 @@
 """Show the drawing pad below a cell: its page, its picture, and the networks' weights as text."""
 
 import base64
-import secrets
+import hashlib
 import zlib
 from pathlib import Path
 
@@ -28,8 +28,9 @@ def show_pad(networks):
     css, html, network, pad = [(FOLDER / name).read_text() for name in files]
     picture = base64.b64encode((FOLDER / "pad.png").read_bytes()).decode()
     weights = {name: [*pack(each)] for name, each in networks.items()}  # its repr is JavaScript
-    place = f"pad-{secrets.token_hex(4)}"  # two displays may stand in one page
-    # Jupyter can show one output twice. The second finds the first taken, which makePad marks so.
+    # The same networks get the same name in each run. Where their pad stands twice in a page, each
+    # script takes the first place of this name that is left; makePad marks it as taken.
+    place = f"pad-{hashlib.sha256(repr(weights).encode()).hexdigest()[:8]}"
     find = f"document.querySelector('#{place}:not([data-taken])')"
     make = f"makePad({find}, {f'<style>{css}</style>{html}'!r}, {weights})"
     alt = "A picture of the drawing pad: a digit, and what both networks read in it."
