@@ -17,6 +17,10 @@ sys.path += [str(ROOT / name) for name in ("tools", "data", "notebooks", "benchm
 BUILD = ROOT / "build" / "test"  # nbval executes a copy of the project here
 EXECUTED = BUILD / "executed"  # there when all cells have run
 MNIST = dict(np.load(ROOT / "data" / "mnist.npz"))
+SAVED = nbformat.read(NOTEBOOK, as_version=4)  # the notebook as it is in the repository
+CELLS = [cell for cell in SAVED.cells if cell.cell_type == "code"]
+TEXT = "\n".join(cell.source for cell in SAVED.cells if cell.cell_type == "markdown")
+SOLUTIONS = re.findall(r"<summary>Solution.*?```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def turn_and_group(item):
@@ -52,25 +56,9 @@ def pytest_configure(config):
     config.pluginmanager.register(NotebookEnd)
 
 
-def read_notebook(path=NOTEBOOK):
-    """Return the notebook at ``path`` as a NotebookNode."""
-    return nbformat.read(path, as_version=4)
-
-
 def tags(cell):
     """Return the set of tags of ``cell``."""
     return set(cell.metadata.get("tags", []))
-
-
-def code_cells(notebook):
-    """Return the code cells of ``notebook``."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def solutions(notebook):
-    """Return the code of the exercises' solutions in ``notebook``."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return re.findall(r"<summary>Solution.*?```python\n(.*?)```", text, re.DOTALL)
 
 
 def start_small_run(path, **environment):
@@ -86,18 +74,12 @@ def run_cells(*wanted, **parameters):
     other ``parameters``; return their names.
     """
     names = SimpleNamespace()
-    for cell in code_cells(read_notebook()):
+    for cell in CELLS:
         if tags(cell) & set(wanted):
             exec(compile(cell.source, f"<{cell.id}>", "exec"), vars(names))
             if "parameters" in tags(cell):
                 vars(names).update(parameters)
     return names
-
-
-@pytest.fixture(scope="session")
-def saved():
-    """The notebook as it is saved in the repository."""
-    return read_notebook()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import pytest
 import websocket
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from conftest import NOTEBOOK, ROOT, code_cells, run_cells
+from conftest import CELLS, NOTEBOOK, ROOT, SAVED, TEXT, run_cells
 from pad import show
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
@@ -140,7 +140,7 @@ def check_sight(pad, boxes):
         assert not [(problem["id"], problem["nodes"][0]["html"][:200]) for problem in found]
 
 
-def test_page_is_the_saved_notebook_with_all_cells_and_contents(saved, pads, tmp_path):
+def test_page_is_the_saved_notebook_with_all_cells_and_contents(pads, tmp_path):
     """It is what `make html` builds, byte for byte, and its pad is what show_pad shows."""
     options = f"""--to=html --template=page --output-dir={tmp_path}
         --TemplateExporter.extra_template_basedirs={ROOT / "templates"}"""
@@ -152,14 +152,13 @@ def test_page_is_the_saved_notebook_with_all_cells_and_contents(saved, pads, tmp
     text, shown = (varies.sub("", html) for html in (content.decode(), pads.html))
     assert shown.split("<script>")[1] in text, "the page's pad is stale: run `make notebook`"
     page = BeautifulSoup(content, "html.parser")
-    for cell in code_cells(saved):
+    for cell in CELLS:
         shown = page.find(id=f"cell-id={cell.id}")
         assert shown.select_one(".input_area").get_text().strip() == cell.source.strip()
         folded = bool(shown.select("details:not([open]) .input_area"))
         assert cell.metadata.get("jupyter", {}).get("source_hidden", False) == folded, cell.source
         assert not shown.select("details .output_wrapper"), f"{cell.id} folds what it shows"
-    text = "\n".join(cell.source for cell in saved.cells if cell.cell_type == "markdown")
-    text = re.sub("[`*]", "", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+    text = re.sub("[`*]", "", re.sub(r"^```.*?^```", "", TEXT, flags=re.M | re.S))
     links = [("#" * len(link.find_parents("ol")), link.get_text()) for link in page.select("nav a")]
     assert [("#", page.title.string), *links] == re.findall(r"^(##?) (.*)$", text, re.M)
     for link in page.select('a[href^="#"]'):
@@ -336,11 +335,11 @@ def test_in_firefox(pads, tmp_path, request):
     assert re.findall(r"(\d) \(", said["value"]) == ["3", "3"]
 
 
-def test_in_jupyter(chromium, pads, saved, tmp_path, request):
+def test_in_jupyter(chromium, pads, tmp_path, request):
     """In a notebook that is not trusted the output is a picture, else a pad, here in two cells."""
     shown = [nbformat.v4.new_output("display_data", {"text/html": pads.html})]
     cells = [nbformat.v4.new_code_cell(outputs=shown) for _ in range(2)]
-    notebook = nbformat.v4.new_notebook(metadata=saved.metadata, cells=cells)
+    notebook = nbformat.v4.new_notebook(metadata=SAVED.metadata, cells=cells)
     nbformat.write(notebook, tmp_path / "pads.ipynb")
     notary = nbformat.sign.NotebookNotary(data_dir=str(tmp_path))
     places = ["HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"]

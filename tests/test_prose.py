@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import recipes
-from conftest import MNIST, ROOT, code_cells, run_cells, tags
+from conftest import CELLS, MNIST, ROOT, TEXT, run_cells, tags
 from PIL import Image
 from told import says
 
 # All numbers that stand below a heading, in order, by file: expressions of the names that
-# `names_of` makes, or of these reasons why a number may be any.
+# the fixture `names` has, or of these reasons why a number may be any.
 REASONS = {
     "beside": "as many as are named beside it",
     "by_others": "the year, version, licence or claim of a source",
@@ -85,12 +85,13 @@ FILES = re.findall(r"^\S+", EXPECTED, re.M)
 NOT_PROSE = re.compile(r"```.*?```|<!-- (\w+) -->.*?<!-- /\1 -->|\]\([^)]*\)|`[^`\n]*`", re.DOTALL)
 
 
-def names_of(saved):
+@pytest.fixture(scope="module")
+def names():
     """Return the names of EXPECTED and what they stand for, made from code, data and outputs."""
     lesson = run_cells("imports", "parameters", "definitions", "model", "disputed")
-    code = "\n".join(cell.source for cell in code_cells(saved))
-    [told] = [cell.outputs[0].text for cell in code_cells(saved) if "threshold" in tags(cell)]
-    [kinds] = [cell.source for cell in code_cells(saved) if "changes" in tags(cell)]
+    code = "\n".join(cell.source for cell in CELLS)
+    [told] = [cell.outputs[0].text for cell in CELLS if "threshold" in tags(cell)]
+    [kinds] = [cell.source for cell in CELLS if "changes" in tags(cell)]
 
     def find(pattern, source=code):
         """Return the one number that ``pattern`` finds in ``source``."""
@@ -143,16 +144,9 @@ def names_of(saved):
     return locals() | REASONS
 
 
-@pytest.fixture(scope="module")
-def names(saved):
-    return names_of(saved)
-
-
 @pytest.mark.parametrize("file", FILES)
-def test_numbers_in_sentences(saved, names, file):
-    text = (ROOT / file).read_text()
-    if file.endswith(".ipynb"):
-        text = "\n".join(cell.source for cell in saved.cells if cell.cell_type == "markdown")
+def test_numbers_in_sentences(names, file):
+    text = TEXT if file.endswith(".ipynb") else (ROOT / file).read_text()
     sections = re.split(r"^#+ ", NOT_PROSE.sub(" ", text), flags=re.MULTILINE)
     below = dict(section.split("\n", 1) for section in sections[1:])
     listed = re.search(rf"^{file}\n((?: .*\n)+)", EXPECTED, re.MULTILINE)[1]

@@ -7,7 +7,7 @@ import re
 import keras
 import nbformat
 import pytest
-from conftest import code_cells, copy_project, read_notebook, solutions, start_small_run, tags
+from conftest import CELLS, SOLUTIONS, copy_project, start_small_run, tags
 
 DIGEST = """
 import hashlib
@@ -26,8 +26,8 @@ def write_twice(folder, solved):
     goes on when its cell runs again, without the slow cells and the solutions. Return its path.
     """
     copy_project(folder, images=1_500, checked=False)
-    notebook, cells, times = read_notebook(), [], 2
-    for cell in code_cells(notebook):
+    cells, times = [], 2
+    for cell in CELLS:
         if solved or not tags(cell) & SLOW:
             # Part I writes its file in place. Two runs at once would mix it: each has its own.
             source = cell.source if solved else cell.source.replace("part_1", "part_1_too")
@@ -35,10 +35,10 @@ def write_twice(folder, solved):
             cells[-1].metadata = cell.metadata  # the test's parameters come after the second
         if "train-first" in tags(cell) and not solved:
             times = 1
-    last = [DIGEST, NO_DOWNLOAD, *solutions(notebook)] if solved else [DIGEST]
-    notebook.cells = cells + [nbformat.v4.new_code_cell(source) for source in last]
+    last = [DIGEST, NO_DOWNLOAD, *SOLUTIONS] if solved else [DIGEST]
+    cells += map(nbformat.v4.new_code_cell, last)
     path = folder / "notebooks" / f"twice, {solved=}.ipynb"
-    nbformat.write(notebook, path)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     return path
 
 
@@ -72,7 +72,7 @@ def test_two_runs_at_once_leave_a_whole_model(two_runs):
 def test_solutions_work(two_runs):
     """What they print in the end, trained on few images, says that they have run."""
     printed = two_runs[1][0]
-    assert len(solutions(read_notebook())) == 4
+    assert len(SOLUTIONS) == 4
     for start in ["0.2%: below", "test accuracy ", "mean "]:
         assert f"\n{start}" in printed, f"no solution prints {start!r}"
     assert "val_accuracy" in re.findall("step - .*", printed)[-1], "one epoch is not validated"

@@ -4,7 +4,7 @@ import re
 import symtable
 from base64 import b64decode
 
-from conftest import NOTEBOOK, ROOT, code_cells, solutions, tags
+from conftest import CELLS, NOTEBOOK, ROOT, SAVED, SOLUTIONS, tags
 from finish_notebook import ATTACHED, SHOWN, digest_outputs, find_picture
 from record import SHARED
 
@@ -17,49 +17,49 @@ IGNORED = """
 """.split()
 
 
-def cell_of(notebook, tag):
-    [cell] = [cell for cell in notebook.cells if tag in tags(cell)]
-    return cell
+def outputs(tag):
+    [cell] = [cell for cell in CELLS if tag in tags(cell)]
+    return cell.outputs
 
 
-def test_saved_from_one_clean_run(saved):
-    counts = [cell.execution_count for cell in code_cells(saved)]
+def test_saved_from_one_clean_run():
+    counts = [cell.execution_count for cell in CELLS]
     assert counts == [*range(1, len(counts) + 1)], "save it from one run: make notebook"
-    outputs = [output for cell in code_cells(saved) for output in cell.outputs]
+    outputs = [output for cell in CELLS for output in cell.outputs]
     for output in outputs:
         assert output.output_type != "error" and output.get("name") != "stderr", output
         if "image/png" in output.get("data", {}):
             assert len(output.metadata["image/png"]["alt"]) >= 40, "a figure without description"
-    assert digest_outputs(saved) == saved.metadata["outputs_sha256"], "an output was edited"
+    assert digest_outputs(SAVED) == SAVED.metadata["outputs_sha256"], "an output was edited"
     # No path of one machine is stored, and the file is small.
     folders = r"(?<![\w.:/])/(home|root|work|tmp|Users|usr|opt|mnt|content)/|[A-Z]:\\\\"
     assert not re.search(folders, NOTEBOOK.read_text()) and NOTEBOOK.stat().st_size < 3_000_000
 
 
-def test_each_tag_is_on_one_cell_and_exactly_these_are_not_compared(saved):
-    own = [tag for cell in saved.cells for tag in tags(cell) - SHARED]
+def test_each_tag_is_on_one_cell_and_exactly_these_are_not_compared():
+    own = [tag for cell in SAVED.cells for tag in tags(cell) - SHARED]
     assert len(own) == len(set(own)), "a tag is on two cells"
-    ignored = [tags(cell) for cell in saved.cells if "nbval-ignore-output" in tags(cell)]
+    ignored = [tags(cell) for cell in SAVED.cells if "nbval-ignore-output" in tags(cell)]
     assert [some - {"nbval-ignore-output", "recipe"} for some in ignored] == [{t} for t in IGNORED]
-    for cell in code_cells(saved):
+    for cell in CELLS:
         assert not re.search("# *(NBVAL|PYTEST)", cell.source), "use tags, not marker comments"
 
 
-def test_pictures_shown_elsewhere_are_those_of_this_run(saved):
+def test_pictures_shown_elsewhere_are_those_of_this_run():
     for name, path in ATTACHED.items():
-        picture = saved.cells[0].attachments[name]["image/png"].strip()
+        picture = SAVED.cells[0].attachments[name]["image/png"].strip()
         assert b64decode(picture) == path.read_bytes(), f"{name} is stale: run `make notebook`"
-        assert f"(attachment:{name})" in saved.cells[0].source
-        assert picture in str(cell_of(saved, "pad").outputs)
+        assert f"(attachment:{name})" in SAVED.cells[0].source
+        assert picture in str(outputs("pad"))
     for tag, name in SHOWN.items():
-        assert (ROOT / name).read_bytes() == b64decode(find_picture(saved, tag)), f"{name} is stale"
+        assert (ROOT / name).read_bytes() == b64decode(find_picture(SAVED, tag)), f"{name} is stale"
 
 
-def test_augmentation_bought_what_the_text_says(saved):
+def test_augmentation_bought_what_the_text_says():
     """Seen with several networks: three kinds gain 11 to 64 points, the others 10 at most, and the
     mean of those with an asterisk -5 to 1.
     """
-    table = cell_of(saved, "table").outputs[0].data["text/plain"]
+    table = outputs("table")[0].data["text/plain"]
     rows = re.findall(r"^(\S.*?) +\d+% +(\d+)% +(\d+)%$", table, re.M)
     gain = {kind: int(after) - int(before) for kind, before, after in rows}
     most = sorted(gain, key=gain.get)[-3:]
@@ -77,9 +77,9 @@ def names_in(source):
     return put, taken - put
 
 
-def test_one_name_has_one_meaning(saved):
+def test_one_name_has_one_meaning():
     """A name that one cell or solution takes from another is set in one place only."""
-    sources = [cell.source for cell in code_cells(saved)] + solutions(saved)
+    sources = [cell.source for cell in CELLS] + SOLUTIONS
     cells = [names_in(source) for source in sources]
     for name in set().union(*(taken for _, taken in cells)):
         setting = [n for n, (put, _) in enumerate(cells) if name in put]

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from conftest import MNIST, ROOT, read_notebook
+from conftest import MNIST, NOTEBOOK, ROOT
 
 # One step of one filter in each training: the network guesses, and all runs to the end.
 POOR = "-p EPOCHS 1 -p FILTERS_1 1 -p FILTERS_2 1 -p BATCH_SIZE 50_000 -p VALIDATION_SIZE 20"
@@ -32,7 +32,7 @@ def test_it_runs_where_the_reader_installs_what_it_advises(
     packages, parameters, missing, advised, left, tmp_path
 ):
     """And then has the cell run again that missed it; what comes before needs no more."""
-    notebook = read_notebook()
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
     advice = re.findall(r"%pip install [a-z][a-z\d -]+", "".join(c.source for c in notebook.cells))
     [index] = [n for n, cell in enumerate(notebook.cells) if missing in cell.source]
     notebook.cells[index].metadata.tags = ["raises-exception"]
