@@ -87,7 +87,7 @@ NOT_PROSE = re.compile(r"```.*?```|<!-- (\w+) -->.*?<!-- /\1 -->|\]\([^)]*\)|`[^
 
 @pytest.fixture(scope="module")
 def names():
-    """Return the names of EXPECTED and what they stand for, made from code, data and outputs."""
+    """The names of EXPECTED and what they stand for, made from code, data and outputs."""
     lesson = run_cells("imports", "parameters", "definitions", "model", "disputed")
     code = "\n".join(cell.source for cell in CELLS)
     [told] = [cell.outputs[0].text for cell in CELLS if "threshold" in tags(cell)]
