@@ -32,9 +32,7 @@ def data(tmp_path, monkeypatch):
 
 
 class Trap:
-    """Creates a file when it is unpickled."""
-
-    def __reduce__(self):
+    def __reduce__(self):  # it creates a file when it is unpickled
         return Path.touch, (Path("sprung"),)
 
 
@@ -50,11 +48,10 @@ def test_damaged_or_malicious_file_is_refused(definitions, data, damage):
     assert not Path("sprung").exists(), "code in the data file was run"
 
 
-def test_without_the_file_keras_downloads_and_the_lesson_says_so(definitions, data, capsys):
-    mnist = definitions.keras.datasets.mnist
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mnist, "load_data", lambda: "what Keras downloads")
-        assert definitions.load_mnist() == "what Keras downloads"
+def test_without_the_file_keras_downloads(definitions, data, capsys, monkeypatch):
+    downloaded = definitions.keras.datasets.mnist
+    monkeypatch.setattr(downloaded, "load_data", lambda: "MNIST")
+    assert definitions.load_mnist() == "MNIST"
     assert f"No {data} (start in notebooks/): Keras downloads MNIST" in capsys.readouterr().out
 
 
