@@ -44,11 +44,11 @@ one image under many labels
 a ring in the augmentation
     tf.maximum(x, strip(x, 1.5))
     tf.maximum(x, tf.cast(tf.abs(tf.sqrt(down**2 + across**2) - 13) < 0.8, 'float32'))
-    check_the_kinds_with_an_asterisk_are_not_in_the_augmentation: rings by a line
+    check_the_kinds_with_an_asterisk_are_not_in_the_augmentation: ringed* by a line
 a missing part in the augmentation
     tf.abs(x - strip(x, 4.0))
     tf.where(down < 5, x, 0.0)
-    check_the_kinds_with_an_asterisk_are_not_in_the_augmentation: cut off by a band
+    check_the_kinds_with_an_asterisk_are_not_in_the_augmentation: cut off* by a band
 fewer images learned by heart
     np.resize(x_train[:500], x_train.shape)
     np.resize(x_train[:250], x_train.shape)
