@@ -300,7 +300,7 @@ def check_the_response_by_hand_is_a_convolution():
     edge = np.array([[-1.0, -1, 0, 1, 1]] * 5)
     sums = ndimage.correlate(np.float64(EIGHT[0, :, :, 0]), edge, mode="constant")[2:-2, 2:-2]
     squares = [EIGHT[0], EIGHT[0, 15:20, 8:13, 0], edge, np.maximum(sums, 0)]
-    names = ["a digit", "5x5 pixels of it", "a filter", "its responses"]
+    names = ["a digit", "5x5 pixels", "a filter", "responses"]
     axes = shows("by-hand", squares, names, title=[sums[15, 8]], alternative=[25])
     for ax, square in zip(axes[1:3], squares[1:3]):
         told = {text.get_position()[::-1]: text.get_text() for text in ax.texts}
@@ -643,7 +643,7 @@ def check_own_pictures_and_letters_are_read_as_shown():
     tells(TABLES["scores"], [f"read right, of {len(DRAWN)}"], right)
     [digit], [sure] = answers_to(lesson.to_mnist, DRAWN[:1])
     said = f"It looks like a {digit}: {sure:.0%}." if digit >= 0 else "No digit."
-    advice = " Crop closer, or write darker." * (sure < lesson.threshold)
+    advice = "" if sure >= lesson.threshold else " Crop closer, or write darker."
     assert PRINTED["my-digit"] == f"{said}{advice}\n"
     digits, sure = answers_to(lesson.to_mnist, NO_DIGITS)
     names = [f"{n}: {p:.1%}" if n >= 0 else "no digit" for n, p in zip(digits, sure)]
