@@ -469,7 +469,7 @@ def check_the_kinds_with_an_asterisk_are_not_in_the_augmentation():
         for kind in ["ringed*", "cut off*", "gaps*", "wavy*", "neighbour*"]:
             goal = np.ravel(lesson.kinds[kind][one] - VAL[one])
             likeness = made @ goal / (np.linalg.norm(made, axis=1) + 1e-9) / np.linalg.norm(goal)
-            found += [f"{kind} by {name}"] * (likeness.max() > 0.8)  # else @@ at most
+            found += [f"{kind} by {name}"] * (likeness.max() > 0.9)  # seen: 0.7
     assert not found, found
 
 
