@@ -15,7 +15,7 @@ from IPython import display as shown
 
 SHARED = {"definitions", "imports", "nbval-ignore-output", "recipe"}  # tags of several cells
 PRINTED, TABLES, FIGURES, FITS = {}, {}, {}, {}  # by tag
-ANSWERS = {}  # what `predict` has returned, by the digest of network and images
+ANSWERS = {}  # what `predict` and `evaluate` have returned, by the digest of network and images
 IGNORED = set()  # tags of the cells whose text nbval does not compare
 TAGS, CURRENT, STREAM = {}, [], io.StringIO()  # tags by a cell's source, and of the one that runs
 
@@ -33,18 +33,20 @@ def display(*objects, metadata=None, original=shown.display, **options):
     return original(*objects, metadata=metadata, **options)
 
 
-def digest(network, images):
-    """Return what tells ``network``, as it is now, and ``images`` from all others."""
-    arrays = [np.float32(array) for array in (*network.get_weights(), images)]
-    shapes = [layer.get_config() for layer in network.layers]
-    return hashlib.sha1(str(shapes).encode() + b"".join(a.tobytes() for a in arrays)).digest()
+def digest(network, *given):
+    """Return what tells ``network``, as it is now, and the arrays ``given`` from all others."""
+    told = hashlib.sha1(str([layer.get_config() for layer in network.layers]).encode())
+    for array in (*network.get_weights(), *given):
+        told.update(np.float32(array).tobytes())
+    return told.digest()
 
 
 def watch(keras):
-    """Let `predict` note its answers, and `fit` what it was called with, the weights before it, and
-    the history after it.
+    """Let `predict` and `evaluate` note their answers, and `fit` what it was called with, the
+    weights before it, and the history after it.
     """
     original, original_predict = keras.Model.fit, keras.Model.predict
+    original_evaluate = keras.Model.evaluate
 
     def fit(network, data, labels=None, **options):
         config, rate = network.optimizer.get_config(), network.optimizer._learning_rate
@@ -65,7 +67,13 @@ def watch(keras):
             ANSWERS[digest(network, images)] = answers
         return answers
 
-    keras.Model.fit, keras.Model.predict = fit, predict
+    def evaluate(network, x=None, y=None, **options):
+        measures = original_evaluate(network, x, y, **options)
+        if isinstance(y, np.ndarray):
+            ANSWERS[digest(network, x, y)] = measures
+        return measures
+
+    keras.Model.fit, keras.Model.predict, keras.Model.evaluate = fit, predict, evaluate
 
 
 def before(info):
