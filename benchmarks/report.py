@@ -183,7 +183,7 @@ def texts(rows):
     readme |= {"gains": gains(rows), "behind": behind(rows)}
     tables = {"results": f"{markdown(table)}\n\n{note(rows)}"}
     tables |= {"corruptions": errors(rows, CORRUPTIONS), "kinds": errors(rows, KINDS)}
-    found = [here / "layers.csv", here / "augmentation.csv"]
+    found = [here / f"{name}.csv" for name in ("layers", "augmentation", "adam")]
     tables |= {path.stem: choices(path) for path in found if path.exists()}
     return {ROOT / "README.md": readme, here / "README.md": tables}
 

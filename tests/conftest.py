@@ -1,11 +1,13 @@
-"""What the tests share: the saved notebook, its functions to call, and what nbval has left."""
+"""What the tests share: the saved notebook, its functions to call, its networks, and what the
+checks have found.
+"""
 
+import codecs
 import json
 import os
 import re
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import nbformat
@@ -14,46 +16,24 @@ import pytest
 from lesson import NOTEBOOK, ROOT, copy_project  # noqa: F401
 
 sys.path += [str(ROOT / name) for name in ("tools", "data", "notebooks", "benchmarks")]
-BUILD = ROOT / "build" / "test"  # nbval executes a copy of the project here
-EXECUTED = BUILD / "executed"  # there when all cells have run
+PAGE = ROOT / "docs" / "index.html"
 MNIST = dict(np.load(ROOT / "data" / "mnist.npz"))
 SAVED = nbformat.read(NOTEBOOK, as_version=4)  # the notebook as it is in the repository
 CELLS = [cell for cell in SAVED.cells if cell.cell_type == "code"]
 TEXT = "\n".join(cell.source for cell in SAVED.cells if cell.cell_type == "markdown")
+SMALL = {"FILTERS_1": 4, "FILTERS_2": 8, "EPOCHS": 2, "VALIDATION_SIZE": 500}
 SOLUTIONS = re.findall(r"<summary>Solution.*?```python\n(.*?)```", TEXT, re.DOTALL)
-
-
-def turn_and_group(item):
-    """Return when the test ``item`` runs, and with which others, on one of the two workers."""
-    if item.path.suffix == ".ipynb":
-        return 0, "nbval"
-    if "found" in item.fixturenames:
-        return 2, "nbval"
-    waits = "trained" in item.fixturenames
-    return (2, f"{item.path.stem}, trained") if waits else (1, item.path.stem)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Nbval's cells come first, what needs their results last."""
-    items.sort(key=lambda item: turn_and_group(item)[0])
+    """One of the two workers takes nbval's cells, which come first, and the tests of what they have
+    left; the other takes the other files.
+    """
+    items.sort(key=lambda item: item.path.suffix != ".ipynb")
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(turn_and_group(item)[1]))
-
-
-class NotebookEnd:
-    """A plug-in, because a hook in this file would not be called for nbval's cells elsewhere."""
-
-    @staticmethod
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_setup(item):
-        """Where the run stops before its end, let the other worker go on as well."""
-        if item.path.suffix == ".ipynb":
-            item.parent.addfinalizer(EXECUTED.touch)
-
-
-def pytest_configure(config):
-    config.pluginmanager.register(NotebookEnd)
+        lesson = item.path.suffix == ".ipynb" or "found" in item.fixturenames
+        item.add_marker(pytest.mark.xdist_group("lesson" if lesson else item.path.stem))
 
 
 def tags(cell):
@@ -64,7 +44,7 @@ def tags(cell):
 def start_small_run(path, **environment):
     """Start to run the notebook at ``path`` with small networks; return the process."""
     command = [sys.executable, ROOT / "tools" / "run_notebook.py", path, path.with_suffix(".out")]
-    small = "-p FILTERS_1 4 -p FILTERS_2 8 -p EPOCHS 2 -p VALIDATION_SIZE 500"
+    small = " ".join(f"-p {name} {value}" for name, value in SMALL.items())
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen([*command, *small.split()], env=os.environ | environment, **pipes)
 
@@ -89,27 +69,20 @@ def definitions():
 
 
 @pytest.fixture(scope="session")
+def networks():
+    """The plain and the augmented network of docs/index.html, the saved notebook's page."""
+    data = re.findall(r"'bits': (\d+), 'scale': (\S+), 'bytes': '(\S+)'", PAGE.read_text("utf-8"))
+    made = [run_cells("imports", "parameters", "model").model for _ in range(2)]
+    arrays = [array for network in made for array in network.weights]
+    for array, (bits, scale, text) in zip(arrays, data, strict=True):
+        whole = codecs.decode(codecs.decode(text.encode(), "base64"), "zlib")
+        array.assign(float(scale) * np.frombuffer(whole, f"int{bits}").reshape(array.shape))
+    return made
+
+
+@pytest.fixture(scope="session")
 def found():
     """What the checks of this run have found in the notebook's kernel, after its last cell."""
-    path = BUILD / "checks.json"
+    path = ROOT / "build" / "test" / "checks.json"
     assert path.exists(), "nothing is checked: run `make test`, and see the cells that fail"
     return json.loads(path.read_text())
-
-
-@pytest.fixture(scope="session")
-def trained(request):
-    """The folder in which nbval has executed the notebook, or will have, on the other worker."""
-    expected = any(item.path.suffix == ".ipynb" for item in request.session.items)
-    end = time.monotonic() + 3_600
-    while expected and not EXECUTED.exists() and time.monotonic() < end:
-        time.sleep(1)
-    assert (BUILD / "models" / "mnist_cnn.json").exists(), "no trained model: run `make test`"
-    return BUILD
-
-
-@pytest.fixture(scope="session")
-def model(trained):
-    """The augmented network that nbval's run has saved."""
-    import keras
-
-    return keras.models.load_model(trained / "models" / "mnist_cnn.keras")

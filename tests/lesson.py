@@ -25,7 +25,7 @@ def in_kernel(code):
 def copy_project(folder, images=None, mistakes=(), checked=True):
     """Copy to ``folder`` what the notebook needs; return the path of its copy there.
 
-    ``images`` is how many of MNIST's to take, for speed: half as many to test with. ``mistakes``
+    ``images`` is how many of MNIST's to take, for speed: a tenth of that to test with. ``mistakes``
     are pairs of strings, of which the first, which only one cell holds, gives place to the second.
     Where not ``checked``, the notebook stays without the cells that take notes and check.
     """
@@ -35,7 +35,7 @@ def copy_project(folder, images=None, mistakes=(), checked=True):
     (folder / "models").mkdir(exist_ok=True)
     if images:
         mnist = np.load(ROOT / "data" / "mnist.npz")
-        few = {name: mnist[name][: images if "train" in name else images // 2] for name in mnist}
+        few = {name: mnist[name][: images if "train" in name else images // 10] for name in mnist}
         np.savez(folder / "data" / "mnist.npz", **few)
     path = folder / "notebooks" / NOTEBOOK.name
     notebook = nbformat.read(NOTEBOOK, as_version=4)

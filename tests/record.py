@@ -45,8 +45,15 @@ def watch(keras):
     """Let `predict` and `evaluate` note their answers, and `fit` what it was called with, the
     weights before it, and the history after it.
     """
-    original, original_predict = keras.Model.fit, keras.Model.predict
-    original_evaluate = keras.Model.evaluate
+
+    def noting(original):
+        def ask(network, *arrays, **options):
+            answers = original(network, *arrays, **options)
+            if all(isinstance(array, np.ndarray) for array in arrays):
+                ANSWERS[digest(network, *arrays)] = answers
+            return answers
+
+        return ask
 
     def fit(network, data, labels=None, **options):
         config, rate = network.optimizer.get_config(), network.optimizer._learning_rate
@@ -57,23 +64,13 @@ def watch(keras):
         made.rate = rate if callable(rate) else lambda step: float(rate)
         made.initial = network.get_weights()
         note(FITS, made)
-        history = original(network, data, labels, **options)
+        history = original_fit(network, data, labels, **options)
         made.history = {name: list(values) for name, values in history.history.items()}
         return history
 
-    def predict(network, images, **options):
-        answers = original_predict(network, images, **options)
-        if isinstance(images, np.ndarray):
-            ANSWERS[digest(network, images)] = answers
-        return answers
-
-    def evaluate(network, x=None, y=None, **options):
-        measures = original_evaluate(network, x, y, **options)
-        if isinstance(y, np.ndarray):
-            ANSWERS[digest(network, x, y)] = measures
-        return measures
-
-    keras.Model.fit, keras.Model.predict, keras.Model.evaluate = fit, predict, evaluate
+    original_fit, keras.Model.fit = keras.Model.fit, fit
+    keras.Model.predict = noting(keras.Model.predict)
+    keras.Model.evaluate = noting(keras.Model.evaluate)
 
 
 def before(info):

@@ -23,8 +23,8 @@ def test_stored_pictures_are_those_that_the_script_draws(tmp_path):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_fresh_pictures_are_read(style, model, definitions, monkeypatch):
-    monkeypatch.setattr(definitions, "robust", model, raising=False)
+def test_fresh_pictures_are_read(style, networks, definitions, monkeypatch):
+    monkeypatch.setattr(definitions, "robust", networks[1], raising=False)
     rng, hands = np.random.default_rng(2_000), [HANDS[n % 10] for n in range(60)]
     pictures = [STYLES[style](rng, some[rng.integers(len(some))]) for some in hands]
     read = np.sum(definitions.read_all(pictures)[0] == np.arange(60) % 10)

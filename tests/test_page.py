@@ -1,6 +1,5 @@
 """The page and its pad in Chromium, Firefox and Jupyter. A picture of it goes to build/test."""
 
-import codecs
 import io
 import json
 import os
@@ -16,14 +15,13 @@ import pytest
 import websocket
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from conftest import CELLS, NOTEBOOK, ROOT, SAVED, TEXT, run_cells
+from conftest import CELLS, NOTEBOOK, PAGE, ROOT, SAVED, TEXT, run_cells
 from pad import show
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from told import NUMBER
 
 expect.set_options(timeout=30_000)
-PAGE = ROOT / "docs" / "index.html"
 FOUND = re.findall('^  "([0-9 ,]+)",$', (show.FOLDER / "pad.js").read_text(), re.M)
 DIGITS = [[np.float64(stroke.split()) for stroke in digit.split(",")] for digit in FOUND]
 
@@ -44,14 +42,8 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def pads(tmp_path_factory):
+def pads(networks, tmp_path_factory):
     """The saved networks, their pad, and a page: this pad, the same, and one of equal networks."""
-    data = re.findall(r"'bits': (\d+), 'scale': (\S+), 'bytes': '(\S+)'", PAGE.read_text("utf-8"))
-    networks = [run_cells("imports", "parameters", "model").model for _ in range(2)]
-    arrays = [array for network in networks for array in network.weights]
-    for array, (bits, scale, text) in zip(arrays, data, strict=True):
-        whole = codecs.decode(codecs.decode(text.encode(), "base64"), "zlib")
-        array.assign(float(scale) * np.frombuffer(whole, f"int{bits}").reshape(array.shape))
     shown, file = [], tmp_path_factory.mktemp("pad") / "pad.html"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(show, "display", lambda data, raw: shown.append(data["text/html"]))
