@@ -45,7 +45,7 @@ benchmarks/README.md
   The lesson's kinds of pictures = test
   What to keep in mind = *10 * [measured]
   Where the time goes = *17 * [measured]
-  How settings were chosen = *37 * [measured]
+  How settings were chosen = *38 * [measured]
 tests/README.md
   To check one thing alone = nth
 notebooks/mnist_cnn.ipynb
