@@ -61,7 +61,7 @@ notebooks/mnist_cnn.ipynb
   What a convolution does = s, s, s * s, 0, 4, filters, t, t, t, t, filters, patterns, t, t,
     filters, 1, patterns, second, responses, 1, units, dense, dense_share, far, 4, far, far / 2,
     d, d
-  Longer, with a falling learning rate = epochs, rate, 0, memory, 1_000
+  Longer, with a falling learning rate = epochs, rate, 0, 1_000, memory
   Overfitting = few, few, 0
   The same digits, changed = 0, 1, starred
   Augmentation = drawn, 100 * warp, shift, beside, 1, 0, example, example, batch, part, part,
