@@ -166,13 +166,13 @@ def choices(path):
     """Return the table of a CSV file of settings that were compared: name, seed, accuracy, a share
     of right answers, nll, and shares of wrong ones, kind_... A name needs three seeds.
     """
-    table = {}
-    for name, runs in pd.read_csv(path).groupby("name", sort=False):
+    table, rows = {}, pd.read_csv(path)
+    for name, runs in rows.groupby("name", sort=False):
         if len(runs) >= 3:
             kinds = {n[5:].replace("_", " "): spread(runs[n], 1) for n in runs.filter(like="kind_")}
             line = {"accuracy, %": spread(runs.accuracy, 2), "NLL": spread(runs.nll, 4, scale=1)}
             table[name] = line | kinds
-    return markdown(pd.DataFrame(table).T, "kinds: wrong, %")
+    return markdown(pd.DataFrame(table).T, "kinds: wrong, %" if "kind_moved" in rows else "")
 
 
 def texts(rows):

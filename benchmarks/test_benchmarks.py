@@ -34,13 +34,15 @@ def test_an_interrupted_benchmark_goes_on_and_repeats_nothing(tmp_path, monkeypa
 
 def test_a_ray_cluster_gives_the_same_rows(tmp_path):
     cluster = Cluster()
-    for _ in range(5):  # Ray gives up where its own processes take 15 seconds to start
-        with suppress(Exception):
-            cluster.add_node(num_cpus=2)
-            break
-    bench.main([*SMOKE, str(tmp_path / "rows.csv"), "--ray", cluster.address])
-    ray.shutdown()
-    cluster.shutdown()
+    try:
+        for _ in range(5):  # Ray gives up where its own processes take 15 seconds to start
+            with suppress(Exception):
+                cluster.add_node(num_cpus=2)
+                break
+        bench.main([*SMOKE, str(tmp_path / "rows.csv"), "--ray", cluster.address])
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
     rows = pd.read_csv(tmp_path / "rows.csv")
     here = pd.DataFrame([recipes.measure("smoke", seed, epochs=1) for seed in (1, 2)])
     same = here.columns.drop(["fit_seconds", "peak_memory_mb"])
@@ -48,13 +50,14 @@ def test_a_ray_cluster_gives_the_same_rows(tmp_path):
 
 
 def test_settings_are_tried_on_the_images_that_the_lesson_holds_back(monkeypatch):
-    names, held_back = [*recipes.CORRUPTIONS, *recipes.KINDS], recipes.PARAMETERS["VALIDATION_SIZE"]
+    names = [*recipes.CORRUPTIONS, *recipes.KINDS]
     predict = Mock(side_effect=lambda x: np.full((len(x), 10), 0.1))  # takes each for a 0
     monkeypatch.setitem(recipes.RECIPES, "ours-validation", (lambda *_: (predict, 1.5), 1, {}))
     monkeypatch.setattr(recipes, "other_pictures", lambda x: dict.fromkeys(names, x))
     row = recipes.measure("ours-validation", seed=1, epochs=1)
-    assert np.array_equal(predict.call_args.args[0], MNIST["x_train"][-held_back:])
-    zeros = np.mean(MNIST["y_train"][-held_back:] == 0)
+    held_back = MNIST["x_train"][-recipes.PARAMETERS["VALIDATION_SIZE"] :]
+    assert all(np.array_equal(call.args[0], held_back) for call in predict.call_args_list)
+    zeros = np.mean(MNIST["y_train"][-len(held_back) :] == 0)
     assert list(row) == recipes.MEASURES and row.pop("peak_memory_mb") > 0
     expected = [zeros, np.log(10), abs(zeros - 0.1), 1.5] + [1 - zeros] * (1 + len(names))
     assert [*row.values()] == pytest.approx(expected)
@@ -85,10 +88,11 @@ def test_a_corruption_changes_pictures_differently_with_each_severity(kind):
 def test_all_recipes_read_the_same_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "ROOT", tmp_path)
     x = MNIST["x_test"][:20]
-    recipes.other_pictures(x)
-    monkeypatch.setattr(recipes, "run_cells", None)  # the second time they are not made
     made = recipes.other_pictures(x)
+    monkeypatch.setattr(recipes, "run_cells", None)  # the second time they are not made
+    again = recipes.other_pictures(x)
     assert [*made] == [*recipes.CORRUPTIONS, *recipes.KINDS]
+    assert all(np.array_equal(made[n], again[n]) for n in made)
     thick = corruptions.corrupt(x[..., None] / 255, "thick", recipes.SEVERITY)[..., 0]
     expected = {"error_thick": np.rint(255 * thick), "kind_unchanged": x}
     expected |= {"kind_moved": np.roll(x, (3, 3), (1, 2)), "kind_black_on_white": 255 - x}
@@ -116,10 +120,10 @@ def test_what_it_cannot_use_is_refused_and_kept(tmp_path, capsys, monkeypatch):
     path = tmp_path / "rows.csv"
     rows = pd.DataFrame([{**dict.fromkeys(bench.COLUMNS, 1), "recipe": "smoke"}])
     for table, message in [
-        (rows.drop(columns="nll"), "has other columns"),
+        (rows.drop(columns="nll"), "has other columns than this version"),
         (rows.assign(code="0" * 12), "rows of smoke of another version of its code"),
         (rows.assign(recipe="gone"), "rows of gone of another version"),
-        (pd.DataFrame(), "has other columns"),
+        (pd.DataFrame(), "has other columns than this version"),
     ]:
         table.to_csv(path, index=False)
         with pytest.raises(SystemExit, match=message):

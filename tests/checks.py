@@ -12,6 +12,7 @@ import re
 import traceback
 from functools import cache, partial
 from itertools import combinations
+from os.path import commonprefix
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -42,8 +43,6 @@ IN_EACH = -(-len(TRAIN) // lesson.BATCH_SIZE)  # steps in an epoch
 DRAWN = tuple(sorted((ROOT / "data" / "digits").glob("[0-9]_*")))
 NO_DIGITS = tuple(sorted((ROOT / "data" / "digits").glob("no_*")))
 BLUE, ORANGE = "#0072B2", "#D55E00"
-
-
 [FIRST], [MEMORIZED] = FITS["train-first"], FITS["train-few"]
 [CONTROL], [AUGMENTED] = FITS["train-plain"], FITS["train-augmented"]
 
@@ -155,10 +154,15 @@ def settings(network):
 
 
 def check_the_networks_have_the_eight_layers():
-    """Nbval compares the summary, which has their kinds and sizes."""
-    told = [layer.get_config().get("activation") for layer in lesson.model.layers]
-    assert told == ["relu", None, "relu", None, None, "relu", None, "softmax"], told
-    assert lesson.model.layers[6].rate == 0.5
+    """Nbval compares the summary, and test_prose.py what the text says of sizes."""
+    layers = lesson.model.layers
+    kinds = [type(layer).__name__ for layer in layers]
+    told = "Conv2D MaxPooling2D Conv2D MaxPooling2D Flatten Dense Dropout Dense"
+    assert kinds == told.split(), kinds
+    told = [layers[n].activation.__name__ for n in (0, 2, 5, 7)]
+    assert told == ["relu", "relu", "relu", "softmax"], told
+    assert [layers[n].filters for n in (0, 2)] == [lesson.FILTERS_1, lesson.FILTERS_2]
+    assert layers[6].rate == 0.5 and layers[7].units == 10
     for network in (lesson.few, lesson.plain, lesson.robust):
         assert network is not lesson.model and settings(network) == settings(lesson.model)
     simple = [[type(layer).__name__ for layer in fit.network.layers] for fit in FITS["baselines"]]
@@ -715,7 +719,11 @@ def variants(shown):
     elif isinstance(shown, str):
         for number in NUMBER.finditer(shown):
             first = number.start() + number[0].startswith("-")
-            yield f"{shown[:first]}1{shown[first:]}"
+            before, after = shown[:first], shown[first + 1 :]
+            if shown[first].isdigit():  # by 2: a half may be rounded up or down
+                yield f"{before}{(int(shown[first]) + 2) % 10}{after}"
+            else:
+                yield f"{before}twenty-{shown[first:]}"
     else:
         yield np.asarray(shown)[..., ::-1] + 0.01
 
@@ -747,8 +755,9 @@ def survivors(checks):
     its cell, the figures that none names, and how many changes were made.
     """
     left, unchecked, count = [], [], 0
+    sources = {check: inspect.getsource(check) for check in checks}
     for tag in sorted({*PRINTED, *TABLES, *FIGURES}):
-        watching = [check for check in checks if f'"{tag}"' in inspect.getsource(check)]
+        watching = [check for check, source in sources.items() if f'"{tag}"' in source]
         if tag in FIGURES and not watching:
             unchecked.append(tag)
         for name, get, put in places(tag):
@@ -757,7 +766,9 @@ def survivors(checks):
                 put(changed)
                 count += 1
                 if not any(map(error, watching)):
-                    left.append(f"{tag}, {name}: {changed}")
+                    same_until = len(commonprefix([str(before), str(changed)]))
+                    place = slice(max(same_until - 40, 0), same_until + 40)
+                    left.append(f"{tag}, {name}: {str(changed)[place]!r}")
             if str(before):
                 put(before)
     return left, unchecked, count

@@ -44,9 +44,10 @@ def tags(cell):
 def start_small_run(path, **environment):
     """Start to run the notebook at ``path`` with small networks; return the process."""
     command = [sys.executable, ROOT / "tools" / "run_notebook.py", path, path.with_suffix(".out")]
-    small = " ".join(f"-p {name} {value}" for name, value in SMALL.items())
+    for name, value in SMALL.items():
+        command += ["-p", name, str(value)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([*command, *small.split()], env=os.environ | environment, **pipes)
+    return subprocess.Popen(command, env=os.environ | environment, **pipes)
 
 
 def run_cells(*wanted, **parameters):

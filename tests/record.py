@@ -49,7 +49,7 @@ def watch(keras):
     def noting(original):
         def ask(network, *arrays, **options):
             answers = original(network, *arrays, **options)
-            if all(isinstance(array, np.ndarray) for array in arrays):
+            if arrays and all(isinstance(array, np.ndarray) for array in arrays):  # not `fit`'s own
                 ANSWERS[digest(network, *arrays)] = answers
             return answers
 

@@ -61,7 +61,7 @@ notebooks/mnist_cnn.ipynb
   What a convolution does = s, s, s * s, 0, 4, filters, t, t, t, t, filters, patterns, t, t,
     filters, 1, patterns, second, responses, 1, units, dense, dense_share, far, 4, far, far / 2,
     d, d
-  Longer, with a falling learning rate = epochs, rate, 0, 1_000, memory
+  Longer, with a falling learning rate = epochs, rate, 0, usual, memory
   Overfitting = few, few, 0
   The same digits, changed = 0, 1, starred
   Augmentation = drawn, 100 * warp, shift, beside, 1, 0, example, example, batch, part, part,
@@ -114,7 +114,8 @@ def names():
     dense_share = 100 * dense / lesson.model.count_params()
     # The code.
     epochs, rate = find(r"epochs=(\d), val"), find(r"CosineDecay\(([\d.]+),")
-    memory = 1 / (1 - find(r"beta_2=([\d.]+)"))  # steps; Adam's own is 1,000
+    betas = lesson.keras.optimizers.Adam().beta_2, find(r"beta_2=([\d.]+)")
+    usual, memory = (1 / (1 - beta) for beta in betas)  # in steps
     few = find(r"x_train\[:(\d+)\], x_train.shape")
     warp, shift = (find(rf"uniform\(\(n, 2, {n}\), -([\d.]+), ") for n in (2, 1))
     turn, drawn = 360 * find(r"RandomRotation\(\(([\d.]+), "), np.degrees(np.arctan(warp))

@@ -2,7 +2,6 @@
 where each cell runs twice; and the exercises' solutions work.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -43,8 +42,7 @@ def printed(tmp_path_factory):
     nbformat.write(nbformat.v4.new_notebook(cells=twice), path)
     run = start_small_run(path, HOME="/proc/nobody", DISPLAY="")
     command = [sys.executable, "-c", "\n".join([*program, DIGEST])]
-    options = {"cwd": path.parent, "capture_output": True, "text": True, "env": os.environ}
-    other = subprocess.run(command, **options)
+    other = subprocess.run(command, cwd=path.parent, capture_output=True, text=True)
     printed, _ = run.communicate()
     assert run.returncode == other.returncode == 0, printed[-3_000:] + other.stderr
     return printed, other.stdout
